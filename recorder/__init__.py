@@ -1,0 +1,1 @@
+"""The device: sources, the recorder that signs, and its spool."""
