@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from recorder.errors import RecorderError
 
-class UplinkError(Exception):
+
+class UplinkError(RecorderError):
     """Something between device and store is not as it must be."""
 
 

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from keys import cbor, cose
-from keys.certificates import Anchors, Role
 from keys.errors import KeysError, MalformedMessageError
 from recorder.evidence.errors import StatementError
 from recorder.evidence.records import plain
 
 if TYPE_CHECKING:
-    from keys.certificates import Identity
+    from keys.certificates import Anchors, Identity
     from keys.signer import Signer
 
 VERSION: Final = 1

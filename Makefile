@@ -1,0 +1,46 @@
+# Liuhen. `make help` lists what there is.
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= python3
+STAMP := $(VENV)/.installed
+APT_RUN := ca-certificates curl ffmpeg mosquitto openssl python3-dev python3-venv gcc portaudio19-dev pulseaudio \
+	pulseaudio-utils libasound2-plugins
+APT_TEST := gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
+	gstreamer1.0-plugins-ugly python3-gi opencv-doc xz-utils iproute2
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench setup setup-test clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Install system packages and the virtual environment
+
+$(STAMP): pyproject.toml scripts/apt-install
+	scripts/apt-install $(APT_RUN)
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[source,uplink,central,dev]'
+	touch $(STAMP)
+
+setup-test: $(STAMP)
+	scripts/apt-install $(APT_TEST)
+
+demo: setup ## Record, send, receipt, free and prove a short session, all on this machine
+	$(PY) -m tests.demo
+
+test: setup-test ## Run all tests
+	$(PY) -m pytest
+
+check: setup ## Lint, format and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: setup ## Format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: setup-test ## Measure, as ratios in one run
+	$(PY) -m tests.bench
+
+clean: ## Remove what the targets above made here
+	rm -rf $(VENV) demo-out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
