@@ -13,19 +13,19 @@ from recorder.errors import RecorderError
 from recorder.evidence.errors import EvidenceError
 
 COMMANDS = {
-    "record": "recorder.commands:record",
-    "start": "recorder.commands:start",
-    "stop": "recorder.commands:stop",
-    "status": "recorder.commands:status",
-    "check": "recorder.spool.commands:check",
-    "source": "recorder.source.commands:source",
-    "uplink": "uplink.device.commands:uplink",
-    "central": "uplink.central.commands:central",
-    "export": "uplink.central.commands:export",
-    "verify": "recorder.evidence.commands:verify",
-    "keys": "keys.commands:keys",
+    "record": ("recorder.commands:record", "运行记录服务  Run the recorder"),
+    "start": ("recorder.commands:start", "开始记录  Begin a recording"),
+    "stop": ("recorder.commands:stop", "结束记录  End a recording"),
+    "status": ("recorder.commands:status", "设备状态  State of this device"),
+    "check": ("recorder.spool.commands:check", "检查存储  Check the spool"),
+    "source": ("recorder.source.commands:source", "运行摄录部件  Run one camera or microphone"),
+    "uplink": ("uplink.device.commands:uplink", "运行上传服务  Run the uplink"),
+    "central": ("uplink.central.commands:central", "中心端  The central store"),
+    "export": ("uplink.central.commands:export", "导出复制件  Export a package from the store"),
+    "verify": ("recorder.evidence.commands:verify", "核验  Verify a package, spool or store"),
+    "keys": ("keys.commands:keys", "证书与密钥  Keys and certificates"),
 }
-"""Subcommand to ``module:function``. Names, not imports: a recorder must not load what a store needs."""
+"""Subcommand to (``module:function``, help). Names, not imports: a recorder must not load what a store needs."""
 
 EXIT_USAGE = 64
 """Exit code for a refused request or bad input; 0, 1 and 2 are verdicts of ``verify``."""
@@ -36,16 +36,23 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands."""
-        return sorted({*COMMANDS, *super().list_commands(ctx)})
+        del ctx
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one subcommand."""
-        target = COMMANDS.get(cmd_name)
-        if target is None:
-            return super().get_command(ctx, cmd_name)
-        module, _, name = target.partition(":")
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), name)
         return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
