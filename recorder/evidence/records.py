@@ -204,6 +204,8 @@ class Chunk(FileRecord, frozen=True, kw_only=True, omit_defaults=True):
     start_boottime_ns: int
     """Boot-time of its first sample: the session's zero plus media time."""
     end_boottime_ns: int
+    media_boot: bytes | None = None
+    """Kernel boot id of its boot-times, where it is not this record's (recovered after a power loss)."""
     tracks: dict[str, Track]
     """``video`` and ``audio``, whichever it holds."""
     recovered: str | None = None
@@ -492,7 +494,7 @@ def verify(record: Record, public_key: bytes) -> None:
     cose.verify(cose.parse(record.message, MAX_RECORD_SIZE_BYTES), public_key)
 
 
-_LENGTHS: Final = {"epoch": 16, "log": 16, "previous_log": 16, "linked_session": 16, "start_boot": 16}
+_LENGTHS: Final = {"epoch": 16, "log": 16, "previous_log": 16, "linked_session": 16, "start_boot": 16, "media_boot": 16}
 MAX_MEDIA_SIZE_BYTES: Final = 64 << 20
 """No chunk, photo or details file is larger."""
 MAX_SEQUENCE: Final = 1 << 48

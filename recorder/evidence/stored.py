@@ -71,10 +71,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the chunk holds once the next fragment is in it: all that its record needs, besides the digests."""
 
-    instance: bytes
-    """16 random bytes: the run of the source that the fragment came from."""
-    fragment: int
-    """Number of the next fragment within that run."""
+    sources: dict[str, tuple[bytes, int]]
+    """Per source of the stream: its run (16 random bytes) and the number of its newest fragment that is in the log."""
     number: int
     part: int
     continues: bool = False

@@ -183,7 +183,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
 }
 _NAME_OF: Final = {form: name for name, form in MESSAGES.items()}
 _WITH_PAYLOAD: Final = (Init, Fragment)
-_SIGNED: Final = ("peak_millibels", "rms_millibels")
+_SIGNED: Final = ("peak_millibels", "rms_millibels", "zero_boottime_ns")
 
 
 def short(text: str, length: int = 200) -> str:
