@@ -43,6 +43,8 @@ class RecordsReceipt(Statement, frozen=True, kw_only=True, omit_defaults=True):
     """Hash of record ``next_sequence - 1``."""
     holes: list[tuple[int, int]] = []
     """First and last sequence of ranges at or above ``next_sequence`` that are missing below the highest held one."""
+    highest_sequence: int | None = None
+    """The highest held one, where there are holes: what is neither in a hole nor above it need not be sent again."""
     nonce: bytes | None = None
     """The device's own, 16 bytes, when it asked: then ``utc_ns`` is no older than the question."""
 
