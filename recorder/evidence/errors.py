@@ -21,3 +21,7 @@ class BoxError(EvidenceError):
 
 class StatementError(EvidenceError):
     """A statement of a store is malformed, or cannot be believed."""
+
+
+class PackageError(EvidenceError):
+    """A package cannot be written or read: the folder exists already, or what belongs in it does not fit together."""

@@ -549,4 +549,10 @@ def _bounds(body: Body) -> str | None:
         0 < body.stored_size_bytes <= MAX_MEDIA_SIZE_BYTES and body.content_size_bytes <= MAX_MEDIA_SIZE_BYTES
     ):
         return f"a file must have between 1 and {MAX_MEDIA_SIZE_BYTES} bytes"
+    if isinstance(body, Chunk) and not (body.tracks and all(_sane(track) for track in body.tracks.values())):
+        return "a track must have a timescale and end where it begins or later"
     return None
+
+
+def _sane(track: Track) -> bool:
+    return 0 < track.timescale < 1 << 32 and 0 <= track.first_decode <= track.end_decode < 1 << 63

@@ -1,0 +1,200 @@
+"""One session as its records tell it: what follows what, in media time and in true time.
+
+*Media time* is counted in nanoseconds from the session's zero; it runs on through gaps. True time is the device's own
+clock, a claim whose quality each record names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from recorder.evidence.records import WITH_FILE, Chunk, FileRecord, Gap, Marker, Record, SessionClose, SessionOpen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from recorder.evidence.statements import Attestation, Withholding
+
+SECOND_NS: Final = 10**9
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A chunk of the session with its place in media time."""
+
+    record: Record
+    chunk: Chunk
+    start_ns: int
+    end_ns: int
+    absent: str | None = None
+    """``withheld`` or ``missing`` when its media is lawfully not given, or had not reached the store."""
+
+    def media_ns(self, boottime_ns: int) -> int:
+        """Return the media time of a boot-time, in the boot that this chunk was recorded in."""
+        return self.start_ns + boottime_ns - self.chunk.start_boottime_ns
+
+    def utc_ns(self, media_ns: int) -> int:
+        """Return the device clock's reading at a media time near this chunk."""
+        record = self.record
+        return record.utc_ns - record.boottime_ns + self.chunk.start_boottime_ns + media_ns - self.start_ns
+
+
+@dataclass(frozen=True)
+class Interruption:
+    """A signed gap with its place in media time."""
+
+    cause: str
+    tracks: tuple[str, ...]
+    start_ns: int
+    end_ns: int | None
+    """None while no record says that it ended."""
+    length_ns: int | None
+    record: Record
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A marker with its place in media time."""
+
+    name: str
+    at_ns: int
+    record: Record
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One session."""
+
+    session: bytes | None
+    records: tuple[Record, ...]
+    """The session's records, in the order of their sequences as they came."""
+    opening: Record | None = None
+    closing: Record | None = None
+    pieces: tuple[Piece, ...] = ()
+    interruptions: tuple[Interruption, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    files: tuple[Record, ...] = ()
+    """All records of the session that bring a file, chunks included."""
+    withheld: dict[int, str] = field(default_factory=dict)
+    """Sequence to ground."""
+    missing: frozenset[int] = frozenset()
+    """Sequences whose file, the store says, has not arrived."""
+
+    @property
+    def open_body(self) -> SessionOpen | None:
+        """The body of session-open."""
+        body = self.opening.body if self.opening else None
+        return body if isinstance(body, SessionOpen) else None
+
+    @property
+    def close_body(self) -> SessionClose | None:
+        """The body of session-close."""
+        body = self.closing.body if self.closing else None
+        return body if isinstance(body, SessionClose) else None
+
+
+def span_ns(chunk: Chunk) -> tuple[int, int]:
+    """Return when a chunk begins and ends, in media time: its earliest first and latest last sample."""
+    starts = [track.first_decode * SECOND_NS // track.timescale for track in chunk.tracks.values()]
+    ends = [track.end_decode * SECOND_NS // track.timescale for track in chunk.tracks.values()]
+    return min(starts), max(ends)
+
+
+def collect(
+    records: Iterable[Record],
+    attestation: Attestation | None = None,
+    withholding: Withholding | None = None,
+    session: bytes | None = None,
+) -> Timeline:
+    """Sort the records of one session out; judges nothing.
+
+    Args:
+        records: records of one log, in order.
+        attestation: the store's, which names files that had not arrived.
+        withholding: the store's statement about parts that are lawfully not given.
+        session: which session; by default the first that is named.
+    """
+    every = tuple(records)
+    if session is None:
+        session = next((record.session for record in every if record.session is not None), None)
+    own = tuple(record for record in every if session is not None and record.session == session)
+    files = tuple(record for record in own if record.kind in WITH_FILE and record.file is not None)
+    withheld: dict[int, str] = {}
+    if withholding is not None:
+        ranges = withholding.sequences
+        withheld = {
+            record.sequence: withholding.ground
+            for record in files
+            if any(first <= record.sequence <= last for first, last in ranges)
+        }
+    missing = frozenset(attestation.media_missing) if attestation is not None else frozenset()
+    pieces = tuple(_piece(record, withheld, missing) for record in files if isinstance(record.body, Chunk))
+    return Timeline(
+        session=session,
+        records=own,
+        opening=next((record for record in own if record.kind == "session-open"), None),
+        closing=next((record for record in own if record.kind == "session-close"), None),
+        pieces=pieces,
+        interruptions=_interruptions(own, pieces),
+        marks=tuple(
+            Mark(record.body.marker, _media_ns(record.body.at_boottime_ns, record, own, pieces), record)
+            for record in own
+            if isinstance(record.body, Marker)
+        ),
+        files=files,
+        withheld=withheld,
+        missing=missing,
+    )
+
+
+def _piece(record: Record, withheld: dict[int, str], missing: frozenset[int]) -> Piece:
+    assert isinstance(record.body, Chunk)  # noqa: S101 - the caller has just looked
+    start, end = span_ns(record.body)
+    absent = "withheld" if record.sequence in withheld else "missing" if record.sequence in missing else None
+    return Piece(record, record.body, start, end, absent)
+
+
+def _media_ns(boottime_ns: int, record: Record, own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> int:
+    """Media time of a boot-time of ``record``'s boot: by a chunk of that boot, else by the session's zero."""
+    near = [piece for piece in pieces if piece.record.boot == record.boot]
+    if near:
+        best = min(near, key=lambda piece: abs(piece.record.sequence - record.sequence))
+        return best.media_ns(boottime_ns)
+    opening = own[0]
+    if isinstance(opening.body, SessionOpen) and opening.boot == record.boot:
+        return boottime_ns - opening.body.zero_boottime_ns
+    return pieces[-1].end_ns if pieces else 0
+
+
+def _interruptions(own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> tuple[Interruption, ...]:
+    found: list[Interruption] = []
+    for record in own:
+        gap = record.body
+        if not isinstance(gap, Gap):
+            continue
+        tracks = tuple(sorted(gap.tracks))
+        ended = gap.end_boottime_ns is not None
+        if gap.start_boot is not None and gap.start_boot != record.boot:
+            # Boot-times of two boots cannot be compared: the gap lies between the chunks around its record.
+            before = [piece.end_ns for piece in pieces if piece.record.sequence < record.sequence]
+            after = [piece.start_ns for piece in pieces if piece.record.sequence > record.sequence]
+            start = max(before, default=0)
+            end = min(after, default=None) if ended else None
+        else:
+            start = _media_ns(gap.start_boottime_ns, record, own, pieces)
+            end = _media_ns(gap.end_boottime_ns, record, own, pieces) if gap.end_boottime_ns is not None else None
+        whole = end - start if end is not None else None
+        if gap.length_min_ns is not None and gap.length_min_ns == gap.length_max_ns:
+            whole = gap.length_min_ns
+        elif gap.start_boot is not None and gap.start_boot != record.boot:
+            whole = None
+        new = Interruption(gap.cause, tracks, start, end, whole, record)
+        if gap.state == "ends":
+            # It completes the newest unfinished "begins" of the same cause and tracks, so that one gap is one entry.
+            for index in range(len(found) - 1, -1, -1):
+                if found[index].end_ns is None and (found[index].cause, found[index].tracks) == (new.cause, tracks):
+                    del found[index]
+                    break
+        found.append(new)
+    return tuple(found)
