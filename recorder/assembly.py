@@ -60,6 +60,8 @@ class Append:
     """Write one fragment with the account that includes it, then sync, then acknowledge it to its source."""
 
     source: str
+    tracks: tuple[str, ...]
+    """What the fragment holds samples of."""
     account: Account
     fragment: bytes
 
@@ -265,7 +267,7 @@ class Assembler:
         chunk.size_bytes += len(fragment)
         self._sources[source] = (instance, number)
         chunk.account = self._account(chunk)
-        actions.append(Append(source, chunk.account, fragment))
+        actions.append(Append(source, tuple(times), chunk.account, fragment))
         return actions
 
     def finish(self) -> list[Action]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_BOX_SIZE_BYTES: Final = 16 << 20
 MAX_SAMPLES: Final = 100_000
 """Most samples a fragment may claim."""
+MAX_DECODE_TIME: Final = 1 << 62
+"""tfdt has no sign; a muxer that starts before zero writes a number near 2^64."""
 _HEAD = struct.Struct(">I4s")
 
 SAMPLE_IS_NON_SYNC: Final = 0x00010000
@@ -191,6 +193,8 @@ def _run(fragment: bytes, start: int, end: int, tracks: dict[int, TrackInit]) ->
     if tfdt is None:
         raise BoxError("a traf without tfdt")
     decode = first = _unpack(">4xQ" if fragment[tfdt[0]] == 1 else ">4xI", fragment, tfdt[0])[0]
+    if first >= MAX_DECODE_TIME:
+        raise BoxError("a decode time before zero")
     samples: list[Sample] = []
     for kind, body, stop in boxes(fragment, start, end):
         if kind == b"trun":

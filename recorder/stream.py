@@ -1,0 +1,398 @@
+"""One stream of the recorder: its sources, its session, its log. It obeys :mod:`recorder.assembly` and signs.
+
+A session that is open is in one of three states: *gathering* (the sources' init segments are awaited, at most
+:data:`GATHER_NS`, so that a film has both tracks from its first second), *recording*, and *ending* (the sources
+flush what they hold, at most :data:`FLUSH_NS`). Nothing here pauses, and nothing discards.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from recorder.assembly import Append, Assembler, Begin, End, FragmentRefusedError, Hole
+from recorder.control import RefusedError
+from recorder.evidence import records, stored
+from recorder.gaps import GapKeeper
+from recorder.peers import PeerLostError
+from recorder.source import link
+
+if TYPE_CHECKING:
+    from recorder.assembly import Action
+    from recorder.clock import Clock
+    from recorder.config import SourceSection, StreamSection
+    from recorder.peers import SourcePeer
+    from recorder.spool.spool import ChunkFile, Spool
+
+log = logging.getLogger(__name__)
+
+GATHER_NS: Final = 2_000_000_000
+FLUSH_NS: Final = 3_000_000_000
+HUNG_NS: Final = 3_000_000_000
+"""A source has its own watchdog; so much later the recorder ends it."""
+TRACK_IDS: Final = {"video": 1, "audio": 2}
+LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
+
+
+@dataclass(slots=True)
+class Slot:
+    """A configured source, connected or not."""
+
+    name: str
+    section: SourceSection
+    peer: SourcePeer | None = None
+    has_init: bool = False
+    ended: bool = False
+    heard_boottime_ns: int = 0
+
+
+@dataclass(slots=True)
+class Session:
+    """A session that is open."""
+
+    id: bytes
+    open_sequence: int
+    zero_boottime_ns: int
+    epoch: bytes
+    assembler: Assembler
+    gaps: GapKeeper
+    gather_until_ns: int | None
+    sources: dict[str, tuple[bytes, int]]
+    """Per source, the run and newest fragment that is on the disk: where a reconnecting source goes on."""
+    pending: list[tuple[Slot, link.Fragment, bytes]] = field(default_factory=list)
+    file: ChunkFile | None = None
+    ending: tuple[str, str] | None = None
+    """Reason and by whom, once the end has been ordered."""
+    flush_until_ns: int = 0
+
+
+class StreamRecorder:
+    """Records one stream."""
+
+    def __init__(self, number: int, section: StreamSection, spool: Spool, clock: Clock, policy_sha256: bytes) -> None:
+        self.number = number
+        self.section = section
+        self.slots = {name: Slot(name, source) for name, source in section.sources.items()}
+        self.session: Session | None = None
+        self._spool = spool
+        self._clock = clock
+        self._policy_sha256 = policy_sha256
+
+    @property
+    def tracks(self) -> list[str]:
+        """The tracks that this stream is to have."""
+        return sorted({track for slot in self.slots.values() for track in slot.section.tracks}, reverse=True)
+
+    # -- the session ---------------------------------------------------------------------------------------------
+
+    def open_session(self, trigger: str) -> bytes:
+        """Begin a recording; return the session's id.
+
+        Raises:
+            RefusedError: one is open already.
+        """
+        if self.session is not None:
+            raise RefusedError("already", "正在记录，无需再次开始。", "A recording is already under way.")
+        session_id = secrets.token_bytes(16)
+        epoch = secrets.token_bytes(16)
+        zero = self._clock.boottime_ns()
+        sequence, sha256 = self._spool.head(0)
+        opened = records.SessionOpen(
+            mode=self.section.mode,
+            zero_boottime_ns=zero,
+            policy_sha256=self._policy_sha256,
+            device_head_sequence=sequence,
+            device_head_sha256=sha256,
+            trigger=trigger,
+            receipt_sha256=self._spool.newest_receipt_sha256,
+        )
+        written = self._spool.append(self.number, session_id, [opened, _media_key(epoch)])
+        self.session = Session(
+            session_id, written[0].sequence, zero, epoch, Assembler(zero), GapKeeper(), zero + GATHER_NS, {}
+        )
+        log.info(
+            "stream %s: session %s opened (%s), record %d",
+            self.section.name,
+            session_id.hex()[:8],
+            trigger,
+            written[0].sequence,
+        )
+        for slot in self.slots.values():
+            self._start(slot)
+        return session_id
+
+    def resume(self, session: Session) -> None:
+        """Go on with a session that a crash interrupted; its media go into a new key epoch."""
+        self._spool.append(self.number, session.id, [_media_key(session.epoch)])
+        self.session = session
+        for slot in self.slots.values():
+            self._start(slot)
+        log.info("stream %s: session %s goes on", self.section.name, session.id.hex()[:8])
+
+    def end(self, reason: str, closed_by: str) -> None:
+        """Order the end: the sources flush what they hold, then the session is closed.
+
+        Raises:
+            RefusedError: nothing is being recorded.
+        """
+        if self.session is None or self.session.ending is not None:
+            raise RefusedError("idle", "没有正在进行的记录。", "Nothing is being recorded.")
+        self.session.ending = (reason, closed_by)
+        self.session.flush_until_ns = self._clock.boottime_ns() + FLUSH_NS
+        for slot in self.slots.values():
+            slot.ended = slot.peer is None or not slot.has_init
+            if slot.peer is not None:
+                self._send(slot, link.Stop(session=self.session.id))
+        self._close_if_flushed()
+
+    def _close_if_flushed(self) -> None:
+        session = self.session
+        if session is None or session.ending is None:
+            return
+        if not all(slot.ended for slot in self.slots.values()) and self._clock.boottime_ns() < session.flush_until_ns:
+            return
+        self._release_pending(session)
+        self._run(session.assembler.finish())
+        now = self._clock.boottime_ns()
+        end = session.zero_boottime_ns + session.assembler.end_ns if session.assembler.ends_ns else now
+        self._sign_gaps(session, session.gaps.over(self._unfinished(session, end)))
+        sequence, sha256 = self._spool.head(0)
+        reason, closed_by = session.ending
+        close = records.SessionClose(
+            reason=reason,
+            closed_by=closed_by,
+            open_sequence=session.open_sequence,
+            chunks=session.assembler.chunks,
+            end_boottime_ns=end,
+            device_head_sequence=sequence,
+            device_head_sha256=sha256,
+            receipt_sha256=self._spool.newest_receipt_sha256,
+        )
+        (written,) = self._spool.append(self.number, session.id, [close])
+        log.info(
+            "stream %s: session %s closed (%s), %d chunks, record %d",
+            self.section.name,
+            session.id.hex()[:8],
+            reason,
+            close.chunks,
+            written.sequence,
+        )
+        self.session = None
+        for slot in self.slots.values():
+            slot.has_init = False
+
+    def _unfinished(self, session: Session, end_boottime_ns: int) -> dict[str, tuple[int, int]]:
+        """Tracks that had stopped, or never came, by the end of the session."""
+        ends = self._ends(session)
+        return {track: (end, end_boottime_ns) for track, end in ends.items() if end_boottime_ns - end > GATHER_NS}
+
+    def _ends(self, session: Session) -> dict[str, int]:
+        known = session.assembler.ends_ns
+        return {track: session.zero_boottime_ns + known.get(track, 0) for track in self.tracks}
+
+    # -- the sources ---------------------------------------------------------------------------------------------
+
+    def connected(self, peer: SourcePeer, hello: link.Hello) -> None:
+        """A source has said who it is: tell it where to go on, or to begin.
+
+        Raises:
+            PeerLostError: no such source is configured.
+        """
+        slot = self.slots.get(hello.source)
+        if slot is None:
+            raise PeerLostError(f"stream {self.section.name} has no source {hello.source!r}")
+        slot.peer, slot.has_init = peer, False
+        slot.heard_boottime_ns = self._clock.boottime_ns()
+        log.info("source %s/%s connected, pid %d", self.section.name, slot.name, peer.pid)
+        session = self.session
+        held = session.sources.get(slot.name) if session else None
+        if (
+            session is not None
+            and session.ending is None
+            and hello.instance is not None
+            and hello.session == session.id
+        ):
+            newest = held[1] if held and held[0] == hello.instance else -1
+            if newest >= 0 or hello.oldest == 0:
+                self._send(slot, link.Welcome(instance=hello.instance, next=newest + 1))
+                return
+        self._send(slot, link.Welcome())
+        self._start(slot)
+
+    def _start(self, slot: Slot) -> None:
+        session = self.session
+        if session is None or session.ending is not None or slot.peer is None:
+            return
+        track_ids = {track: TRACK_IDS[track] for track in slot.section.tracks}
+        slot.has_init = slot.ended = False
+        slot.heard_boottime_ns = self._clock.boottime_ns()
+        self._send(
+            slot,
+            link.Start(
+                session=session.id,
+                zero_boottime_ns=session.zero_boottime_ns,
+                track_ids=track_ids,
+                wait_ms=GATHER_NS // 2_000_000,
+            ),
+        )
+
+    def received(self, slot: Slot, message: link.Message, payload: bytes) -> None:
+        """Take one message of a source.
+
+        Raises:
+            PeerLostError: what it sent cannot be part of the recording; it is to be replaced.
+        """
+        session = self.session
+        slot.heard_boottime_ns = self._clock.boottime_ns()
+        if isinstance(message, link.Event):
+            self._event(slot, message)
+        elif session is None:
+            return  # late messages of a session that has been closed
+        elif isinstance(message, link.Init):
+            if message.session == session.id:
+                self._guard(slot, lambda: self._run(session.assembler.init(slot.name, message.instance, payload)))
+                slot.has_init = True
+                if all(one.has_init for one in self.slots.values()):
+                    self._release_pending(session)
+        elif isinstance(message, link.Fragment):
+            if not slot.has_init:
+                return  # of an instance that this recorder has not begun
+            if session.gather_until_ns is not None:
+                session.pending.append((slot, message, payload))
+            else:
+                self._fragment(session, slot, message, payload)
+        elif isinstance(message, link.Ended) and message.session == session.id:
+            slot.ended = True
+            self._close_if_flushed()
+
+    def lost(self, slot: Slot, why: str) -> None:
+        """A source's connection is gone."""
+        log.warning("source %s/%s lost: %s", self.section.name, slot.name, why)
+        slot.peer, slot.has_init, slot.ended = None, False, True
+        if self.session is not None:
+            for track in slot.section.tracks:
+                self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
+            self._close_if_flushed()
+
+    def tick(self) -> None:
+        """Look at the clock: overdue init segments, hung sources, gaps that last, an end that is due."""
+        session = self.session
+        if session is None:
+            return
+        now = self._clock.boottime_ns()
+        if session.gather_until_ns is not None and now >= session.gather_until_ns:
+            self._release_pending(session)
+        for slot in self.slots.values():
+            silent_ns = now - slot.heard_boottime_ns
+            if slot.peer is not None and silent_ns > slot.section.stall_after_s * 1e9 + HUNG_NS and not session.ending:
+                session.gaps.because(slot.section.tracks, LOST_CAUSE[slot.section.tracks[0]], "source hung")
+                log.warning(
+                    "source %s/%s has been silent for %d ms and is ended",
+                    self.section.name,
+                    slot.name,
+                    silent_ns // 1_000_000,
+                )
+                slot.peer.kill()
+                slot.heard_boottime_ns = now
+        if session.gather_until_ns is None and session.ending is None:
+            self._sign_gaps(session, session.gaps.begins(self._ends(session), now))
+        self._close_if_flushed()
+
+    def _event(self, slot: Slot, event: link.Event) -> None:
+        log.warning(
+            "source %s/%s: %s of %s, %s: %s (%d)",
+            self.section.name,
+            slot.name,
+            event.event,
+            "+".join(event.tracks),
+            event.cause,
+            event.detail,
+            event.count,
+        )
+        if self.session is not None and event.event != "restored":
+            self.session.gaps.because(event.tracks, event.cause, event.detail)
+
+    # -- fragments to the disk -----------------------------------------------------------------------------------
+
+    def _release_pending(self, session: Session) -> None:
+        session.gather_until_ns = None
+        pending, session.pending = session.pending, []
+        for slot, message, payload in pending:
+            try:
+                self._fragment(session, slot, message, payload)
+            except PeerLostError as error:
+                if slot.peer is not None:
+                    slot.peer.kill()
+                log.warning("%s", error)
+
+    def _fragment(self, session: Session, slot: Slot, message: link.Fragment, payload: bytes) -> None:
+        held = session.sources.get(slot.name)
+        if held is not None and held[0] == message.instance and message.number <= held[1]:
+            self._send(slot, link.Ack(instance=message.instance, number=held[1]))
+            return  # sent again after a lost acknowledgement
+        self._guard(
+            slot,
+            lambda: self._run(
+                session.assembler.fragment(slot.name, message.instance, message.number, message.tracks, payload)
+            ),
+        )
+        session.sources[slot.name] = (message.instance, message.number)
+        self._send(slot, link.Ack(instance=message.instance, number=message.number))
+
+    def _guard(self, slot: Slot, action: object) -> None:
+        try:
+            action()  # type: ignore[operator]
+        except FragmentRefusedError as error:
+            if self.session is not None:
+                for track in slot.section.tracks:
+                    self.session.gaps.because([track], LOST_CAUSE[track], link.short(str(error)))
+            raise PeerLostError(str(error)) from error
+
+    def _run(self, actions: list[Action]) -> None:
+        session = self.session
+        assert session is not None  # noqa: S101 - the assembler belongs to it
+        zero = session.zero_boottime_ns
+        holes = {one.track: (zero + one.start_ns, zero + one.end_ns) for one in actions if isinstance(one, Hole)}
+        for action in actions:
+            if isinstance(action, Begin):
+                session.file = self._spool.begin_chunk(self.number, session.id, session.epoch, action.init)
+            elif isinstance(action, Append):
+                assert session.file is not None  # noqa: S101 - begun before
+                session.file.append(stored.encode_account(action.account), action.fragment)
+                session.gaps.flows([track for track in action.tracks if track not in holes])
+            elif isinstance(action, End):
+                assert session.file is not None  # noqa: S101
+                session.file.finish()
+                self._spool.sign_chunk(session.file, action.account, action.init_sha256)
+                session.file = None
+        self._sign_gaps(session, session.gaps.over(holes))
+
+    def _sign_gaps(self, session: Session, gaps: list[records.Gap]) -> None:
+        if not gaps:
+            return
+        self._spool.append(self.number, session.id, list(gaps))
+        for gap in gaps:
+            length = "unknown" if gap.length_min_ns is None else f"{gap.length_min_ns // 1_000_000} ms"
+            log.warning(
+                "stream %s: gap %s of %s, %s, length %s",
+                self.section.name,
+                gap.state,
+                "+".join(gap.tracks),
+                gap.cause,
+                length,
+            )
+
+    def _send(self, slot: Slot, message: link.Message) -> None:
+        if slot.peer is None:
+            return
+        try:
+            slot.peer.send(message)
+        except PeerLostError as error:
+            log.warning("%s", error)
+            slot.peer.kill()
+
+
+def _media_key(epoch: bytes) -> records.MediaKey:
+    return records.MediaKey(epoch=epoch, sealing=stored.SEALING_NONE)
