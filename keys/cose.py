@@ -14,6 +14,7 @@ Every signed thing of Liuhen is one tagged (18) COSE_Sign1 message::
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import cbor2
@@ -162,12 +163,15 @@ def _kid(protected: bytes) -> bytes:
 
 
 def _chain(unprotected: object) -> tuple[bytes, ...]:
-    if unprotected == {}:
+    # Inside a tag cbor2 returns maps and arrays of its immutable types.
+    if not isinstance(unprotected, Mapping):
+        raise MalformedMessageError("the unprotected header must be a map")
+    if not unprotected:
         return ()
-    if not isinstance(unprotected, dict) or set(unprotected) != {LABEL_X5CHAIN}:
+    if set(unprotected) != {LABEL_X5CHAIN}:
         raise MalformedMessageError("the unprotected header may hold x5chain only")
     chain = cast("object", unprotected[LABEL_X5CHAIN])
-    if not isinstance(chain, list) or not 0 < len(chain) <= MAX_CHAIN:
+    if not isinstance(chain, list | tuple) or not 0 < len(chain) <= MAX_CHAIN:
         raise MalformedMessageError(f"x5chain holds one to {MAX_CHAIN} certificates")
     if not all(isinstance(item, bytes) for item in chain):
         raise MalformedMessageError("x5chain holds DER byte strings")
