@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from recorder.evidence.records import WITH_FILE, Chunk, FileRecord, Gap, Marker, Record, SessionClose, SessionOpen
+from recorder.evidence.records import WITH_FILE, Chunk, Gap, Marker, Record, SessionClose, SessionOpen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
