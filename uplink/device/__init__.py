@@ -1,1 +1,1 @@
-"""The device's side: an agent with a transport key, a read-only view of the spool, and nothing else."""
+"""The agent on the device: what lies in the spool, to the store; the store's receipts, into the inbox."""
