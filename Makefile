@@ -3,10 +3,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
-APT_RUN := ca-certificates curl ffmpeg mosquitto openssl python3-dev python3-venv gcc portaudio19-dev pulseaudio \
-	pulseaudio-utils libasound2-plugins
-APT_TEST := gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
-	gstreamer1.0-plugins-ugly python3-gi opencv-doc xz-utils iproute2
+# What running needs: the broker, and what PyAudio is built with.
+APT_RUN := ca-certificates gcc mosquitto openssl portaudio19-dev python3-dev python3-venv
+# What tests and measurements need besides: a network camera, a sound server, real footage, players.
+APT_TEST := ffmpeg gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly iproute2 libasound2-plugins opencv-doc pulseaudio \
+	pulseaudio-utils python3-gi xz-utils
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench setup setup-test clean
 
@@ -15,7 +17,7 @@ help: ## This list
 
 setup: $(STAMP) ## Install system packages and the virtual environment
 
-$(STAMP): pyproject.toml scripts/apt-install
+$(STAMP): pyproject.toml Makefile scripts/apt-install
 	scripts/apt-install $(APT_RUN)
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[source,uplink,central,dev]'

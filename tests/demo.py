@@ -28,7 +28,7 @@ OUT = ROOT / "demo-out"
 OWN = ".made-by-liuhen-demo"
 RECORD_S = 16
 RECEIPT_TIMEOUT_S = 60
-PROGRAMS = ("mosquitto", "ffmpeg")
+PROGRAMS = ("mosquitto",)
 INTACT, BROKEN = 0, 1
 
 TEXTS = {

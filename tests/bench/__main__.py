@@ -9,9 +9,12 @@ import sys
 import time
 import traceback
 import unicodedata
+from typing import TYPE_CHECKING
 
 import tests.bench
-from tests.bench import Row
+
+if TYPE_CHECKING:
+    from tests.bench import Row
 
 WIDTHS = (58, 16, 20, 8, 8)
 HEADINGS = ("what", "value", "against", "ratio", "aim")
