@@ -131,9 +131,9 @@ class Plan:
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
-    def connected(self, now_s: float) -> None:
-        """A connection stands."""
-        self.rate.connected()
+    def connected(self, now_s: float, max_packet_size_bytes: int | None = None) -> None:
+        """A connection stands; the broker takes packets of that size at most."""
+        self.rate.connected(max_packet_size_bytes)
         self.connected_s = self._heard_s = now_s
         self._say_hello = True
         self._answered = False
@@ -339,7 +339,8 @@ class Plan:
                 continue
             self._turn = (self._turn + turn + 1) % len(logs)
             size = max(MIN_BATCH_SIZE_BYTES, int(self.rate.bytes_per_s / 4))
-            return SendRecords(state.log, first, end, min(size, MAX_BATCH_SIZE_BYTES - _BATCH_OVERHEAD_BYTES))
+            size = min(size, MAX_BATCH_SIZE_BYTES - _BATCH_OVERHEAD_BYTES, self.rate.largest_size_bytes)
+            return SendRecords(state.log, first, end, size)
         return None
 
     def _piece(self, now_s: float) -> SendPiece | None:

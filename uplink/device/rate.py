@@ -18,6 +18,9 @@ PIECE_TIME_S: Final = 0.5
 MAX_QUEUE_SIZE_BYTES: Final = 4 * MAX_PIECE_SIZE_BYTES
 """Most that is under way on top of what the line holds; four pieces keep a fast link busy."""
 MAX_WINDOW_SIZE_BYTES: Final = 16 * MAX_PIECE_SIZE_BYTES
+AROUND_SIZE_BYTES: Final = 1 << 10
+"""Room for topic, header and the map around a piece."""
+MAX_PACKET_SIZE_BYTES: Final = MAX_PIECE_SIZE_BYTES + AROUND_SIZE_BYTES
 _MIN_SAMPLE_SIZE_BYTES: Final = 4 << 10
 """Smaller messages say more about the round trip than about the rate."""
 _RISE, _FALL = 0.5, 0.25
@@ -42,6 +45,8 @@ class LinkRate:
     round_trip_s: float | None = None
     """Shortest time from publish to PUBACK on this connection."""
     under_way_size_bytes: int = 0
+    largest_size_bytes: int = MAX_PIECE_SIZE_BYTES
+    """What the broker takes at most in one message, less what stands around a piece."""
     _messages: dict[int, _UnderWay] = field(default_factory=dict)
     _delivered: int = 0
     _delivered_s: float = 0.0
@@ -50,7 +55,7 @@ class LinkRate:
     def piece_size_bytes(self) -> int:
         """How large a piece may be: half a second of the rate, in whole KiB."""
         size = int(self.bytes_per_s * PIECE_TIME_S) // _GRAIN_SIZE_BYTES * _GRAIN_SIZE_BYTES
-        return max(MIN_PIECE_SIZE_BYTES, min(MAX_PIECE_SIZE_BYTES, size))
+        return min(max(MIN_PIECE_SIZE_BYTES, min(MAX_PIECE_SIZE_BYTES, size)), self.largest_size_bytes)
 
     @property
     def window_size_bytes(self) -> int:
@@ -64,8 +69,10 @@ class LinkRate:
         """How long one piece takes at this rate."""
         return self.piece_size_bytes / self.bytes_per_s
 
-    def connected(self) -> None:
+    def connected(self, max_packet_size_bytes: int | None = None) -> None:
         """Begin anew on a new connection: carefully, because the line may be another one."""
+        room = MAX_PACKET_SIZE_BYTES if max_packet_size_bytes is None else max_packet_size_bytes
+        self.largest_size_bytes = max(1, min(MAX_PIECE_SIZE_BYTES, room - AROUND_SIZE_BYTES))
         self._messages.clear()
         self.under_way_size_bytes = 0
         self.round_trip_s = None
