@@ -22,7 +22,7 @@ MAX_FRAGMENT_NS: Final = 500_000_000
 MAX_WAIT_NS: Final = 700_000_000
 """Longest time that a frame waits here for its successor or for company."""
 MAX_LEAD_NS: Final = 2_000_000_000
-"""Sound that is kept until the first key frame tells whether it belongs to the film."""
+"""How long sound waits for the first key frame, which tells whether it belongs to the film, unless told otherwise."""
 MAX_FRAGMENT_SIZE_BYTES: Final = 8 << 20
 HOLE_FACTOR: Final = 1.5
 """An interval longer than so many usual ones is a hole."""
@@ -81,6 +81,9 @@ class _Tally:
     """Counts of one track since the last fragment."""
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self.received = 0
         self.discarded: dict[str, int] = {}
         self.expected: int | None = None
@@ -110,7 +113,7 @@ class _Tally:
             peak_millibels=_millibels(max(one.peak for one in levels)) if levels else None,
             rms_millibels=_millibels(math.sqrt(_mean_square(levels))) if levels else None,
         )
-        self.__init__()  # type: ignore[misc]
+        self._clear()
         return counts
 
 
@@ -119,7 +122,7 @@ class Muxer:
 
     Rules:
         1. With picture, the film begins with a key frame; frames before it are counted as ``before-key-frame``, and
-           so is sound from before it. If no key frame has come by ``begin_without_picture_ns``, sound begins alone.
+           so is sound from before it. If sound has waited ``wait_for_picture_ns`` for one, it begins alone.
         2. Nothing from before media time zero is in the film (``before-zero``). Only decode times, which nobody sees,
            may be moved up to it.
         3. A frame's duration is the time to the next one; over half a second it is a silence: the frame lasts as
@@ -133,14 +136,14 @@ class Muxer:
         formats: dict[str, Format],
         track_ids: dict[str, int],
         zero_boottime_ns: int,
-        begin_without_picture_ns: int | None = None,
+        wait_for_picture_ns: int = MAX_LEAD_NS,
     ) -> None:
         self._tracks = {
             track: _Track(track, track_ids[track], form.timescale, ticks(zero_boottime_ns, form.timescale))
             for track, form in formats.items()
         }
         self._begun = "video" not in formats
-        self._begin_without_picture_ns = begin_without_picture_ns
+        self._wait_for_picture_ns = wait_for_picture_ns
         self._pictured = False
         self._waiting: deque[Sample] = deque()
         self._number = 0
@@ -174,16 +177,13 @@ class Muxer:
             return self._begin(sample) + self._add(track, sample)
         if not self._begun:
             self._waiting.append(sample)
-            while self._waiting and sample.arrival_ns - self._waiting[0].arrival_ns > MAX_LEAD_NS:
-                self._tracks[self._waiting.popleft().track].counts.discard("before-key-frame")
             return self.tick(sample.arrival_ns)
         return self._add(track, sample)
 
     def tick(self, now_ns: int) -> list[Piece]:
         """Tell the time (boot-time); return fragments that have waited long enough."""
         out: list[Piece] = []
-        limit = self._begin_without_picture_ns
-        if not self._begun and limit is not None and now_ns >= limit:
+        if not self._begun and self._waiting and now_ns - self._waiting[0].arrival_ns >= self._wait_for_picture_ns:
             self._begun = True
             waiting, self._waiting = self._waiting, deque()
             for sample in waiting:

@@ -1,0 +1,26 @@
+"""Which driver a source's configuration asks for; each is loaded only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recorder.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recorder.config import SourceSection
+    from recorder.source.driver import Driver
+
+
+def make(section: SourceSection) -> Driver:
+    """Return the driver of a source; the device is not opened yet.
+
+    Raises:
+        ConfigError: the kind is unknown, or lacks a setting that it needs.
+    """
+    if not section.tracks or not set(section.tracks) <= {"video", "audio"}:
+        raise ConfigError('tracks must be "video", "audio" or both')
+    if section.kind == "synthetic":
+        from recorder.source.synthetic import Synthetic
+
+        return Synthetic(section)
+    raise ConfigError(f'kind = "{section.kind}" is not known; it is synthetic, input, pyaudio or picamera2')

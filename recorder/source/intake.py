@@ -1,0 +1,115 @@
+"""Between the driver's threads and the runner's loop: a bounded queue that wakes the loop."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from recorder.source.driver import Sample, boottime_ns
+from recorder.source.link import Event, short
+
+if TYPE_CHECKING:
+    from recorder.source.driver import Format
+
+MAX_QUEUED_SIZE_BYTES: Final = 32 << 20
+_MAX_QUEUED_EVENTS: Final = 100
+
+
+class Failed(NamedTuple):
+    """The driver has ended."""
+
+    cause: str
+    detail: str
+
+
+class Discarded(NamedTuple):
+    """Frames that the queue had no room for."""
+
+    track: str
+    frames: int
+
+
+class Intake:
+    """A :class:`recorder.source.driver.Sink` whose other side is read by one loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._items: deque[Sample | Event | Failed | Discarded | dict[str, Format]] = deque()
+        self._size_bytes = 0
+        self._events = 0
+        self._overflow: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._key = threading.Event()
+        self.fileno = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        """Readable when there is something to take."""
+
+    def formats(self, formats: dict[str, Format]) -> None:
+        """Take what the driver says of its tracks."""
+        with self._lock:
+            self._items.append(formats)
+        os.eventfd_write(self.fileno, 1)
+
+    def put(self, sample: Sample) -> None:
+        """Take a frame, or count it as lost when the loop does not keep up."""
+        with self._lock:
+            if self._size_bytes + len(sample.data) > MAX_QUEUED_SIZE_BYTES:
+                self._overflow[sample.track] = self._overflow.get(sample.track, 0) + 1
+                return
+            self._size_bytes += len(sample.data)
+            self._items.append(sample)
+        os.eventfd_write(self.fileno, 1)
+
+    def event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
+        """Take an event."""
+        message = Event(
+            event=event, tracks=tracks, cause=cause, detail=short(detail), boottime_ns=boottime_ns(), count=count
+        )
+        with self._lock:
+            if self._events < _MAX_QUEUED_EVENTS:
+                self._events += 1
+                self._items.append(message)
+        os.eventfd_write(self.fileno, 1)
+
+    def failed(self, cause: str, detail: str) -> None:
+        """The driver has ended, and why."""
+        with self._lock:
+            self._items.append(Failed(cause, short(detail)))
+        os.eventfd_write(self.fileno, 1)
+
+    def stopping(self) -> bool:
+        """Say whether the driver should return."""
+        return self._stop.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not longer than until the driver should return."""
+        self._stop.wait(seconds)
+
+    def key_frame_wanted(self) -> bool:
+        """Say, once for each time it was asked for, that the next frame should be a key frame."""
+        wanted = self._key.is_set()
+        self._key.clear()
+        return wanted
+
+    def ask_key_frame(self) -> None:
+        """Ask the driver for a key frame, where it encodes."""
+        self._key.set()
+
+    def stop(self) -> None:
+        """Ask the driver to return."""
+        self._stop.set()
+
+    def take(self) -> list[Sample | Event | Failed | Discarded | dict[str, Format]]:
+        """Return what has come since the last call."""
+        with self._lock:
+            items = list(self._items)
+            items += [Discarded(track, count) for track, count in self._overflow.items()]
+            self._items.clear()
+            self._overflow.clear()
+            self._size_bytes = self._events = 0
+        try:
+            os.eventfd_read(self.fileno)
+        except BlockingIOError:
+            return items
+        return items
