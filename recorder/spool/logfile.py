@@ -59,6 +59,8 @@ class Opened(NamedTuple):
     damages: list[Damage]
     torn_size_bytes: int
     """Bytes of an unfinished last frame that were cut off."""
+    last: Frame | None
+    """The newest whole frame; None in an empty log."""
 
 
 class LogFile:
@@ -106,12 +108,13 @@ class LogFile:
         actual = os.fstat(descriptor).st_size
         durable = min(_read_mark(mark), actual)
         good = min(start, actual)
+        last: Frame | None = None
         damages: list[Damage] = []
         for item in walk(descriptor, good, actual, max_message_size_bytes):
             if isinstance(item, Damage):
                 damages.append(item)
             else:
-                good = item.end_offset
+                good, last = item.end_offset, item
         size = max(good, durable)
         if damages and damages[-1].offset >= size:
             damages.pop()
@@ -122,7 +125,7 @@ class LogFile:
             step("recovery.cut")
         os.fsync(descriptor)
         os.pwrite(mark, _MARK.pack(size), 0)
-        return Opened(cls(path, descriptor, mark, size, max_message_size_bytes), damages, actual - size)
+        return Opened(cls(path, descriptor, mark, size, max_message_size_bytes), damages, actual - size, last)
 
     def append(self, messages: Sequence[bytes]) -> list[Frame]:
         """Append messages with one write and one sync; when it returns, all of them are durable.
