@@ -1,0 +1,148 @@
+"""Checks over the records of one log that need nothing but the records: order, chain, boots, clocks, heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from recorder.evidence.findings import found
+from recorder.evidence.records import ZERO_HASH, Boot, Clock, Genesis, Heads, Record, SessionOpen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from recorder.evidence.findings import Finding
+
+MAX_DRIFT_PPM: Final = 500
+"""The kernel slews a clock by no more (adjtimex)."""
+CLOCK_READING_NS: Final = 100_000_000
+"""UTC and boot-time are two readings; a busy machine can pause between them."""
+DECLARED_WITHIN_NS: Final = 10_000_000_000
+"""A clock record follows the move that it declares within this time."""
+
+
+def check_log(
+    records: Sequence[Record], whole_until: int | None = None, clocks: Iterable[Record] = ()
+) -> Iterator[Finding]:
+    """Check the records of one log in the order in which they came.
+
+    Args:
+        records: the records, parsed.
+        whole_until: no record may be missing up to this sequence; None: none at all. Later records of a session
+            stand among those of other sessions, which a package does not hold.
+        clocks: clock records of the same device's other logs.
+    """
+    if not records:
+        return
+    moves = [record for record in (*records, *clocks) if isinstance(record.body, Clock)]
+    first = records[0]
+    yield from _genesis(first)
+    last = first
+    for record in records[1:]:
+        strange = _strange(record, first)
+        if strange is not None:
+            yield strange
+            continue
+        yield from _genesis(record)
+        if record.sequence <= last.sequence:
+            code = "sequence-repeated" if record.sequence == last.sequence else "sequence-reordered"
+            yield found(code, record)
+            continue
+        if record.sequence == last.sequence + 1:
+            yield from _following(record, last)
+        elif whole_until is None or last.sequence < whole_until:
+            yield found("sequence-missing", record, first=last.sequence + 1, last=record.sequence - 1)
+        yield from _times(record, last, moves)
+        last = record
+
+
+def _strange(record: Record, first: Record) -> Finding | None:
+    """A record of another log has no place here, and its sequence says nothing about this one."""
+    if record.device != first.device:
+        return found("device-mixed", record, device=record.device)
+    if record.log != first.log:
+        return found("log-mixed", record)
+    if record.stream != first.stream:
+        return found("stream-mixed", record, stream=record.stream)
+    return None
+
+
+def _genesis(record: Record) -> Iterator[Finding]:
+    begins = record.sequence == 0
+    if begins != (record.kind == "genesis") or begins != (record.previous_sha256 == ZERO_HASH):
+        yield found("genesis-wrong", record)
+
+
+def _following(record: Record, last: Record) -> Iterator[Finding]:
+    if record.previous_sha256 != last.sha256:
+        yield found("chain-broken", record, previous=last.sequence)
+    if record.boot != last.boot and record.kind != "boot":
+        yield found("boot-missing", record)
+    if isinstance(record.body, Boot) and (record.body.found_sequence, record.body.found_sha256) != (
+        record.sequence - 1,
+        record.previous_sha256,
+    ):
+        yield found("boot-head-wrong", record)
+
+
+def _times(record: Record, last: Record, moves: Sequence[Record]) -> Iterator[Finding]:
+    if record.boot != last.boot:
+        return
+    passed = record.boottime_ns - last.boottime_ns
+    if passed < 0:
+        yield found("boottime-back", record)
+        return
+    moved = (record.utc_ns - record.boottime_ns) - (last.utc_ns - last.boottime_ns)
+    allowed = passed * MAX_DRIFT_PPM // 1_000_000 + CLOCK_READING_NS
+    if abs(moved) <= allowed or any(_declares(move, record, last, moved, allowed) for move in moves):
+        return
+    yield found("clock-moved", record, seconds=f"{moved / 1e9:+.1f}")
+
+
+def _declares(move: Record, record: Record, last: Record, moved: int, allowed: int) -> bool:
+    """Tell whether a clock record accounts for UTC having moved between two records of one boot."""
+    body = move.body
+    if not isinstance(body, Clock) or move.boot != record.boot:
+        return False
+    if not last.boottime_ns - DECLARED_WITHIN_NS <= move.boottime_ns <= record.boottime_ns + DECLARED_WITHIN_NS:
+        return False
+    tolerance = allowed + CLOCK_READING_NS + (body.uncertainty_ns or 0)
+    if body.step_ns is not None:
+        return abs(body.step_ns - moved) <= tolerance
+    bound = body.bound_utc_ns - body.bound_boottime_ns
+    return abs(bound - (record.utc_ns - record.boottime_ns)) <= tolerance
+
+
+def check_heads(device_log: Sequence[Record], logs: Mapping[bytes, Mapping[int, bytes]]) -> Iterator[Finding]:
+    """Check what the device log says of the other logs, where both are at hand (a spool, a store).
+
+    Args:
+        device_log: the records of stream 0.
+        logs: for each log at hand, sequence to record hash.
+    """
+    gone: set[bytes] = set()
+    for record in device_log:
+        if not isinstance(record.body, Heads):
+            continue
+        for stream, log, sequence, sha256 in record.body.heads:
+            if log not in logs:
+                if log not in gone:
+                    gone.add(log)
+                    yield found("stream-missing", record, stream=stream, log=log.hex())
+            elif logs[log].get(sequence, sha256) != sha256:
+                yield found("head-contradicted", record, stream=stream, at=sequence)
+            elif sequence not in logs[log] and sequence > max(logs[log], default=-1):
+                yield found("stream-missing", record, stream=stream, log=log.hex())
+
+
+def check_device_head(opening: Record, device_log: Mapping[int, bytes]) -> Iterator[Finding]:
+    """Check the device log's head that a session-open names, where the device log is at hand."""
+    body = opening.body
+    if isinstance(body, SessionOpen):
+        known = device_log.get(body.device_head_sequence, body.device_head_sha256)
+        if known != body.device_head_sha256:
+            yield found("head-contradicted", opening, stream=0, at=body.device_head_sequence)
+
+
+def genesis_certificate(record: Record) -> bytes | None:
+    """Return the digest of the certificate that a genesis names, None for any other record."""
+    return record.body.certificate_sha256 if isinstance(record.body, Genesis) else None
