@@ -16,7 +16,7 @@ import tests.bench
 if TYPE_CHECKING:
     from tests.bench import Row
 
-WIDTHS = (58, 16, 20, 8, 8)
+WIDTHS = (62, 16, 20, 8, 8)
 HEADINGS = ("what", "value", "against", "ratio", "aim")
 
 
