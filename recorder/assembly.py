@@ -197,6 +197,11 @@ class Assembler:
         return self._number
 
     @property
+    def sources(self) -> dict[str, tuple[bytes, int]]:
+        """Per source, its run and the number of its newest fragment."""
+        return dict(self._sources)
+
+    @property
     def ends_ns(self) -> dict[str, int]:
         """Per track that has come, the media time at which it ends so far."""
         return dict(self._ends)

@@ -12,19 +12,21 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from recorder import resume
 from recorder.assembly import Append, Assembler, Begin, End, FragmentRefusedError, Hole
 from recorder.control import RefusedError
 from recorder.evidence import records, stored
 from recorder.gaps import GapKeeper
 from recorder.peers import PeerLostError
 from recorder.source import link
+from recorder.spool.reader import LogReader
 
 if TYPE_CHECKING:
     from recorder.assembly import Action
     from recorder.clock import Clock
     from recorder.config import SourceSection, StreamSection
     from recorder.peers import SourcePeer
-    from recorder.spool.spool import ChunkFile, Spool
+    from recorder.spool.spool import ChunkFile, OpenSession, Spool
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,14 @@ FLUSH_NS: Final = 3_000_000_000
 HUNG_NS: Final = 3_000_000_000
 """A source has its own watchdog; so much later the recorder ends it."""
 TRACK_IDS: Final = {"video": 1, "audio": 2}
+LOOK_BACK: Final = 64
+"""Records of a session that are read to find each track's end; a track silent for longer begins anew."""
+OFF_UNCERTAINTY_NS: Final = 1_000_000_000
+"""Two readings of a synchronised clock, before and after a power loss."""
+QUIET_EVENTS: Final = ("waiting",)
+"""A source that has nothing whole to send says that it lives."""
+LOSING_EVENTS: Final = ("stalled", "failed", "discarded", "hole")
+"""After these a track may be silent, and this was why."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
 
 
@@ -63,6 +73,10 @@ class Session:
     """Per source, the run and newest fragment that is on the disk: where a reconnecting source goes on."""
     pending: list[tuple[Slot, link.Fragment, bytes]] = field(default_factory=list)
     file: ChunkFile | None = None
+    chunks: int = 0
+    """Chunks signed so far."""
+    end_boottime_ns: int = 0
+    """End of what is on the disk."""
     ending: tuple[str, str] | None = None
     """Reason and by whom, once the end has been ordered."""
     flush_until_ns: int = 0
@@ -123,13 +137,44 @@ class StreamRecorder:
             self._start(slot)
         return session_id
 
-    def resume(self, session: Session) -> None:
-        """Go on with a session that a crash interrupted; its media go into a new key epoch."""
-        self._spool.append(self.number, session.id, [_media_key(session.epoch)])
-        self.session = session
-        for slot in self.slots.values():
-            self._start(slot)
-        log.info("stream %s: session %s goes on", self.section.name, session.id.hex()[:8])
+    def recover(self, found: OpenSession) -> None:
+        """Go on with a session that a crash interrupted, or close it."""
+        assert isinstance(found.opened.body, records.SessionOpen)  # noqa: S101 - the spool looked it up by its kind
+        now = self._clock.now()
+        known = resume.past(found.opened, self._newest(found))
+        how = resume.decide(known, now)
+        if how is None:
+            end = known.zero_boottime_ns + known.end_ns
+            self._sign_close(found.session, found.opened.sequence, found.chunks, end, "interrupted", "recovery")
+            return
+        assembler = Assembler(how.zero_boottime_ns, resume.position(known, found.last_chunk_path))
+        epoch = secrets.token_bytes(16)
+        self.session = Session(
+            found.session,
+            found.opened.sequence,
+            how.zero_boottime_ns,
+            epoch,
+            assembler,
+            GapKeeper(),
+            now.boottime_ns + GATHER_NS,
+            assembler.sources,
+            chunks=found.chunks,
+            end_boottime_ns=how.zero_boottime_ns + known.end_ns,
+        )
+        if how.off_ns is None:
+            self.session.gaps.because(self.tracks, "restart")
+        else:
+            self.session.gaps.across_boot(self.tracks, "power", known.boot, how.off_ns + OFF_UNCERTAINTY_NS)
+        self._spool.append(self.number, found.session, [_media_key(epoch)])
+        log.info("stream %s: session %s goes on", self.section.name, found.session.hex()[:8])
+
+    def _newest(self, found: OpenSession) -> list[records.Record]:
+        """Return the session's newest records, newest first: enough to see each track's end."""
+        log_id = self._spool.log_id(self.number)
+        reader = LogReader(self._spool.layout.log(log_id), log_id)
+        oldest = max(found.opened.sequence, found.last.sequence - LOOK_BACK)
+        entries = (reader.find(sequence) for sequence in range(found.last.sequence, oldest - 1, -1))
+        return [entry.record for entry in entries if entry is not None and entry.record.session == found.session]
 
     def end(self, reason: str, closed_by: str) -> None:
         """Order the end: the sources flush what they hold, then the session is closed.
@@ -155,33 +200,57 @@ class StreamRecorder:
             return
         self._release_pending(session)
         self._run(session.assembler.finish())
-        now = self._clock.boottime_ns()
-        end = session.zero_boottime_ns + session.assembler.end_ns if session.assembler.ends_ns else now
+        self._close(session)
+
+    def _close(self, session: Session) -> None:
+        reason, closed_by = session.ending or ("fault", "device")
+        end = max(session.end_boottime_ns, session.zero_boottime_ns)
         self._sign_gaps(session, session.gaps.over(self._unfinished(session, end)))
+        self._sign_close(session.id, session.open_sequence, session.chunks, end, reason, closed_by)
+        self.session = None
+        for slot in self.slots.values():
+            slot.has_init = False
+
+    def _sign_close(
+        self, session_id: bytes, open_sequence: int, chunks: int, end_boottime_ns: int, reason: str, closed_by: str
+    ) -> None:
         sequence, sha256 = self._spool.head(0)
-        reason, closed_by = session.ending
         close = records.SessionClose(
             reason=reason,
             closed_by=closed_by,
-            open_sequence=session.open_sequence,
-            chunks=session.assembler.chunks,
-            end_boottime_ns=end,
+            open_sequence=open_sequence,
+            chunks=chunks,
+            end_boottime_ns=max(end_boottime_ns, 0),
             device_head_sequence=sequence,
             device_head_sha256=sha256,
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
-        (written,) = self._spool.append(self.number, session.id, [close])
+        (written,) = self._spool.append(self.number, session_id, [close])
         log.info(
-            "stream %s: session %s closed (%s), %d chunks, record %d",
+            "stream %s: session %s closed (%s, by %s), %d chunks, record %d",
             self.section.name,
-            session.id.hex()[:8],
+            session_id.hex()[:8],
             reason,
-            close.chunks,
+            closed_by,
+            chunks,
             written.sequence,
         )
-        self.session = None
+
+    def disk_full(self) -> None:
+        """No room for media: sign what is on the disk and close the session in order."""
+        session = self.session
+        if session is None:
+            return
+        session.ending = ("storage", "device")
+        session.pending = []
+        if session.file is not None:
+            file, session.file = session.file, None
+            file.finish()
+            if self._spool.sign_chunk(file) is not None:
+                session.chunks += 1
         for slot in self.slots.values():
-            slot.has_init = False
+            self._send(slot, link.Stop(session=session.id))
+        self._close(session)
 
     def _unfinished(self, session: Session, end_boottime_ns: int) -> dict[str, tuple[int, int]]:
         """Tracks that had stopped, or never came, by the end of the session."""
@@ -194,7 +263,7 @@ class StreamRecorder:
 
     # -- the sources ---------------------------------------------------------------------------------------------
 
-    def connected(self, peer: SourcePeer, hello: link.Hello) -> None:
+    def connected(self, peer: SourcePeer, hello: link.Hello) -> Slot:
         """A source has said who it is: tell it where to go on, or to begin.
 
         Raises:
@@ -217,9 +286,10 @@ class StreamRecorder:
             newest = held[1] if held and held[0] == hello.instance else -1
             if newest >= 0 or hello.oldest == 0:
                 self._send(slot, link.Welcome(instance=hello.instance, next=newest + 1))
-                return
+                return slot
         self._send(slot, link.Welcome())
         self._start(slot)
+        return slot
 
     def _start(self, slot: Slot) -> None:
         session = self.session
@@ -301,6 +371,8 @@ class StreamRecorder:
         self._close_if_flushed()
 
     def _event(self, slot: Slot, event: link.Event) -> None:
+        if event.event in QUIET_EVENTS:
+            return
         log.warning(
             "source %s/%s: %s of %s, %s: %s (%d)",
             self.section.name,
@@ -311,7 +383,7 @@ class StreamRecorder:
             event.detail,
             event.count,
         )
-        if self.session is not None and event.event != "restored":
+        if self.session is not None and event.event in LOSING_EVENTS:
             self.session.gaps.because(event.tracks, event.cause, event.detail)
 
     # -- fragments to the disk -----------------------------------------------------------------------------------
@@ -361,12 +433,14 @@ class StreamRecorder:
             elif isinstance(action, Append):
                 assert session.file is not None  # noqa: S101 - begun before
                 session.file.append(stored.encode_account(action.account), action.fragment)
+                session.end_boottime_ns = max(session.end_boottime_ns, action.account.end_boottime_ns)
                 session.gaps.flows([track for track in action.tracks if track not in holes])
             elif isinstance(action, End):
                 assert session.file is not None  # noqa: S101
                 session.file.finish()
                 self._spool.sign_chunk(session.file, action.account, action.init_sha256)
                 session.file = None
+                session.chunks += 1
         self._sign_gaps(session, session.gaps.over(holes))
 
     def _sign_gaps(self, session: Session, gaps: list[records.Gap]) -> None:

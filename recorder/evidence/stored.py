@@ -233,7 +233,7 @@ def scan(read: Callable[[int], bytes]) -> Scan:
     overhead = 0 if header.sealing == SEALING_NONE else SECRETSTREAM_OVERHEAD_BYTES
     for frame in _frames_after(raw, read):
         if frame.type == ACCOUNT:
-            pending = _account(frame.payload)
+            pending = _account_or_none(frame.payload)
             continue
         kept = Scan(
             header,
@@ -266,10 +266,22 @@ def content(read: Callable[[int], bytes]) -> Iterator[bytes]:
             yield frame.payload
 
 
-def _account(payload: bytes) -> Account | None:
+def decode_account(payload: bytes) -> Account:
+    """Parse the payload of an account frame.
+
+    Raises:
+        StoredFormatError: it is not an account.
+    """
     try:
         return msgspec.convert(cbor.decode_map(payload), Account, strict=True)
-    except (NotDeterministicError, msgspec.ValidationError):
+    except (NotDeterministicError, msgspec.ValidationError) as error:
+        raise StoredFormatError(f"unreadable account: {error}") from error
+
+
+def _account_or_none(payload: bytes) -> Account | None:
+    try:
+        return decode_account(payload)
+    except StoredFormatError:
         return None
 
 

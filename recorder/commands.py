@@ -1,0 +1,150 @@
+"""``liuhen record``, ``start``, ``stop`` and ``status``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recorder.config import DeviceConfig, load
+from recorder.control import RefusedError, ask
+
+CONFIG = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar="LIUHEN_CONFIG",
+    default=Path("/etc/liuhen/device.toml"),
+    show_default=True,
+    help="设备配置文件  Configuration file of the device",
+)
+
+STATES = {
+    "ready": ("待机", "ready"),
+    "starting": ("正在启动", "starting"),
+    "recording": ("正在记录", "recording"),
+    "audio_only": ("仅录音", "sound only"),
+    "video_only": ("仅录像", "picture only"),
+    "closing": ("即将结束（仍在记录）", "ending (still recording)"),
+    "recovering": ("正在恢复记录", "recovering"),
+}
+CLOCKS = {"synchronised": ("已校准", "synchronised"), "holdover": ("守时", "holdover"), "unset": ("未校准", "unset")}
+
+
+@click.command()
+@CONFIG
+def record(config_path: Path) -> None:
+    """Run the recorder of this device until it is told to stop."""
+    from keys.certificates import load_der
+    from keys.signer import open_signer
+    from recorder.clock import SystemClock
+    from recorder.daemon import SOFTWARE, Daemon
+    from recorder.spool.spool import Spool
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = load(config_path, DeviceConfig)
+    _forbid_peeking()
+    signer = open_signer(config.keys.signing, load_der(Path(config.keys.certificate)))
+    run = Path(config.device.run)
+    run.mkdir(parents=True, exist_ok=True)
+    clock = SystemClock(memory=run / "clock-was-synchronised")
+    spool = Spool.open(
+        Path(config.device.spool),
+        device=config.device.id,
+        streams=[stream.name for stream in config.streams],
+        signer=signer,
+        clock=clock,
+        software=SOFTWARE,
+        authorities=[Path(path) for path in config.keys.authority],
+        settings=config.spool,
+    )
+    Daemon(config, config_path, spool, clock).run()
+
+
+@click.command()
+@CONFIG
+@click.option("--stream", help="哪一路  Which stream; the first by default")
+def start(config_path: Path, stream: str | None) -> None:
+    """Begin a recording."""
+    config, answer = _ask(config_path, {"command": "start", "stream": stream})
+    _say(config, f"已开始记录，编号 {answer['session'][:8]}。", f"Recording has begun, number {answer['session'][:8]}.")
+
+
+@click.command()
+@CONFIG
+@click.option("--stream", help="哪一路  Which stream; the first by default")
+def stop(config_path: Path, stream: str | None) -> None:
+    """End the recording: the work on site is over."""
+    config, answer = _ask(config_path, {"command": "stop", "stream": stream})
+    _say(config, f"记录结束，编号 {answer['session'][:8]}。", f"Recording ends, number {answer['session'][:8]}.")
+
+
+@click.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="机器可读  For programs")
+def status(config_path: Path, *, as_json: bool) -> None:
+    """Say what this device is doing."""
+    config, answer = _ask(config_path, {"command": "status"})
+    if as_json:
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        return
+    zh = config.device.language == "zh"
+    pick = 0 if zh else 1
+    _say(
+        config,
+        f"设备 {answer['device']}，时间{CLOCKS[answer['clock']][0]}",
+        f"Device {answer['device']}, clock {CLOCKS[answer['clock']][1]}",
+    )
+    for stream in answer["streams"]:
+        line = f"  {stream['name']}: {STATES[stream['state']][pick]}"
+        if stream["session"]:
+            seconds = stream["length_ns"] // 1_000_000_000
+            line += (
+                f"，编号 {stream['session'][:8]}，{seconds} 秒"
+                if zh
+                else f", number {stream['session'][:8]}, {seconds} s"
+            )
+        click.echo(line)
+        for name, source in stream["sources"].items():
+            if not source["connected"]:
+                _say(config, f"    {name}：未连接", f"    {name}: not connected")
+    mib = answer["unreceipted_size_bytes"] / (1 << 20)
+    free = answer["free_size_bytes"] / (1 << 30)
+    _say(
+        config,
+        f"  未移交 {answer['unreceipted_files']} 个文件（{mib:.1f} MiB），可用空间 {free:.1f} GiB",
+        f"  {answer['unreceipted_files']} files not handed over ({mib:.1f} MiB), {free:.1f} GiB free",
+    )
+    if answer["sources_run_by_the_recorder"]:
+        _say(
+            config,
+            "  摄录部件由记录服务自行启动，隔离较弱；正式使用请由 systemd 启动。",
+            "  Sources are run by the recorder itself: isolation is weak. In service let systemd run them.",
+        )
+
+
+def _ask(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict[str, Any]]:
+    config = load(config_path, DeviceConfig)
+    try:
+        return config, ask(Path(config.device.run), request)
+    except RefusedError as error:
+        raise click.ClickException(error.zh if config.device.language == "zh" else error.en) from error
+
+
+def _say(config: DeviceConfig, zh: str, en: str) -> None:
+    click.echo(zh if config.device.language == "zh" else en)
+
+
+def _forbid_peeking() -> None:
+    """Processes of the same user may not read this one's memory, and it leaves no core file (the key is in it)."""
+    import ctypes
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pr_set_dumpable = 4
+    if ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,0 +1,295 @@
+"""The recorder process: one loop, one thread. It wires sockets to streams and streams to the spool.
+
+A slow disk makes this loop wait, and nothing is lost by that: every source keeps ten seconds of what has not been
+acknowledged. So there is no queue here, and no second writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import selectors
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from recorder import notify
+from recorder.clockwatch import ClockWatch
+from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
+from recorder.evidence import records
+from recorder.peers import PeerLostError, SourcePeer, listen, listen_datagrams, wake
+from recorder.source import link
+from recorder.spool.errors import DiskFullError
+from recorder.status import status
+from recorder.stream import Slot, StreamRecorder
+from recorder.supervisor import Child, Supervisor
+
+if TYPE_CHECKING:
+    from recorder.clock import Clock
+    from recorder.config import DeviceConfig
+    from recorder.spool.spool import Spool
+
+log = logging.getLogger(__name__)
+
+SOFTWARE: Final = "liuhen 0.1.0"
+"""Name and version as signed into genesis and boot records."""
+TICK_S: Final = 0.25
+HEADS_RECORDING_NS: Final = 60_000_000_000
+HEADS_IDLE_NS: Final = 3_600_000_000_000
+LOOK_NS: Final = 2_000_000_000
+"""How often the inbox and the garbage are looked after without being told."""
+
+
+class Daemon:
+    """One device. :meth:`run` returns when the device has been told to stop."""
+
+    def __init__(self, config: DeviceConfig, config_path: Path, spool: Spool, clock: Clock) -> None:
+        self.config = config
+        self.spool = spool
+        self.clock = clock
+        self.run_folder = Path(config.device.run)
+        policy = hashlib.sha256(_policy(config)).digest()
+        self.streams = {
+            section.name: StreamRecorder(number, section, spool, clock, policy)
+            for number, section in enumerate(config.streams, 1)
+        }
+        children = [
+            Child(section.name, name)
+            for section in config.streams
+            for name, source in section.sources.items()
+            if source.spawn
+        ]
+        self.supervisor = Supervisor(config_path, self.run_folder, children)
+        self._selector = selectors.DefaultSelector()
+        self._clock_watch = ClockWatch(clock)
+        self._heads_due_ns = 0
+        self._look_due_ns = 0
+        self._ending: str | None = None
+        self._full = False
+        self._handlers = {"start": self._start, "stop": self._stop, "status": lambda _request: status(self)}
+
+    def run(self) -> None:
+        """Record until SIGTERM or SIGINT; then close what is open and return."""
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        waker, waked = socket.socketpair()
+        waked.setblocking(False)
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told_to_stop)
+        self._selector.register(waked, selectors.EVENT_READ, lambda: waked.recv(64))
+        self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
+        self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
+        waking = listen_datagrams(self.run_folder / "wake.sock")
+        self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
+        self._recover()
+        notify.ready("recording service is ready")
+        log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))
+        while self._ending is None or self._open_sessions():
+            before, recording = self.spool.records_count, self._open_sessions()
+            for key, _ in self._selector.select(TICK_S):
+                key.data()
+            self._tick()
+            if self._open_sessions() != recording:
+                self._heads()
+            if self.spool.records_count != before:
+                wake(self.run_folder / "uplink.sock")
+        self._heads()
+        self.supervisor.stop()
+        self.spool.close()
+        log.info("recorder of %s has stopped", self.config.device.id)
+
+    # -- what happens by itself ----------------------------------------------------------------------------------
+
+    def _open_sessions(self) -> set[bytes]:
+        return {stream.session.id for stream in self.streams.values() if stream.session is not None}
+
+    def _recover(self) -> None:
+        """Sign what a crash left, and go on with the sessions that it interrupted."""
+        for chunk in list(self.spool.recovered):
+            self.spool.sign_recovered(chunk)
+        streams = {stream.number: stream for stream in self.streams.values()}
+        for found in self.spool.open_sessions():
+            if found.stream in streams:
+                streams[found.stream].recover(found)
+        self._heads()
+        for stream in self.streams.values():
+            if stream.section.auto_start and stream.session is None:
+                stream.open_session("start-up")
+
+    def _tick(self) -> None:
+        now = self.clock.boottime_ns()
+        self.supervisor.tick(now)
+        for body in self._clock_watch.tick():
+            self.spool.append(0, None, [body])
+        for stream in self.streams.values():
+            self._careful(stream.tick)
+        if now >= self._heads_due_ns:
+            self._heads()
+        if now >= self._look_due_ns:
+            self._look(now)
+        notify.watchdog()
+
+    def _look(self, now_ns: int) -> None:
+        self._look_due_ns = now_ns + LOOK_NS
+        try:
+            self.spool.take_receipts()
+        except DiskFullError as error:
+            log.warning("receipts wait: %s", error)
+        self.spool.collect_garbage()
+
+    def _heads(self) -> None:
+        """Write where every stream's log stands into the device log."""
+        recording = any(stream.session is not None for stream in self.streams.values())
+        self._heads_due_ns = self.clock.boottime_ns() + (HEADS_RECORDING_NS if recording else HEADS_IDLE_NS)
+        heads = [
+            (stream.number, self.spool.log_id(stream.number), *self.spool.head(stream.number))
+            for stream in self.streams.values()
+        ]
+        body = records.Heads(heads=heads, receipt_sha256=self.spool.newest_receipt_sha256)
+        self.spool.append(0, None, [body])
+
+    def _told_to_stop(self, number: int, _frame: object) -> None:
+        if self._ending is not None:
+            return
+        self._ending = signal.Signals(number).name
+        log.info("told to stop (%s)", self._ending)
+        for stream in self.streams.values():
+            if stream.session is not None and stream.session.ending is None:
+                self._careful(lambda one=stream: one.end("shutdown", "device"))
+
+    def _careful(self, action: Any) -> None:
+        """Run what may write media; a full disk ends the recording in order and keeps everything."""
+        try:
+            action()
+        except DiskFullError as error:
+            self._disk_full(str(error))
+
+    def _disk_full(self, detail: str) -> None:
+        if not self._full:
+            log.error("%s", detail)
+            self._full = True
+            try:
+                self.spool.append(0, None, [records.Fault(code="storage_full", detail=link.short(detail))])
+            except DiskFullError as error:
+                log.error("not even a fault can be recorded: %s", error)  # noqa: TRY400 - no traceback for a full disk
+        for stream in self.streams.values():
+            stream.disk_full()
+
+    # -- sockets -------------------------------------------------------------------------------------------------
+
+    def _listen(self, server: socket.socket, accept: Any) -> None:
+        self._selector.register(server, selectors.EVENT_READ, lambda: accept(server))
+
+    def _accept_source(self, server: socket.socket) -> None:
+        connection, _ = server.accept()
+        peer = SourcePeer(connection)
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._greet(peer))
+
+    def _greet(self, peer: SourcePeer) -> None:
+        """The first message of a connection must say who it is."""
+        try:
+            messages = peer.receive()
+            if not messages:
+                return
+            hello = _hello(messages[0][0])
+            stream = self._stream_of(hello)
+            slot = stream.connected(peer, hello)
+        except PeerLostError as error:
+            log.warning("%s: %s", peer.name, error)
+            self._forget(peer.socket)
+            return
+        peer.name = f"source {hello.stream}/{hello.source}"
+        self._selector.modify(peer.socket, selectors.EVENT_READ, lambda: self._source(stream, slot, peer))
+        self._deliver(stream, slot, peer, messages[1:])
+
+    def _stream_of(self, hello: link.Hello) -> StreamRecorder:
+        stream = self.streams.get(hello.stream)
+        if stream is None:
+            raise PeerLostError(f"there is no stream {hello.stream!r}")
+        return stream
+
+    def _source(self, stream: StreamRecorder, slot: Slot, peer: SourcePeer) -> None:
+        try:
+            peer.flush()
+            messages = peer.receive()
+        except PeerLostError as error:
+            self._lost(stream, slot, peer, str(error))
+            return
+        self._deliver(stream, slot, peer, messages)
+
+    def _deliver(
+        self, stream: StreamRecorder, slot: Slot, peer: SourcePeer, messages: list[tuple[link.Message, bytes]]
+    ) -> None:
+        try:
+            for message, payload in messages:
+                stream.received(slot, message, payload)
+        except PeerLostError as error:
+            peer.kill()
+            self._lost(stream, slot, peer, str(error))
+        except DiskFullError as error:
+            self._disk_full(str(error))
+
+    def _lost(self, stream: StreamRecorder, slot: Slot, peer: SourcePeer, why: str) -> None:
+        self._forget(peer.socket)
+        if slot.peer is peer:
+            self._careful(lambda: stream.lost(slot, why))
+
+    def _accept_control(self, server: socket.socket) -> None:
+        connection, _ = server.accept()
+        peer = ControlPeer(connection)
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._control(peer))
+
+    def _control(self, peer: ControlPeer) -> None:
+        try:
+            request = peer.receive()
+            if request is None:
+                return
+            self._selector.unregister(peer.socket)
+            peer.answer(respond(self._handlers, request))
+        except RefusedError as error:
+            self._selector.unregister(peer.socket)
+            peer.answer(refusal(error))
+        except EOFError:
+            self._forget(peer.socket)
+
+    def _waked(self, waking: socket.socket) -> None:
+        waking.recv(64)
+        self._look_due_ns = 0
+
+    def _forget(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        connection.close()
+
+    # -- commands ------------------------------------------------------------------------------------------------
+
+    def _stream(self, request: dict[str, Any]) -> StreamRecorder:
+        name = request.get("stream") or next(iter(self.streams))
+        if not isinstance(name, str) or name not in self.streams:
+            raise RefusedError("stream", "没有这一路记录。", f"There is no stream {str(name)[:40]!r}.")
+        return self.streams[name]
+
+    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._ending is not None:
+            raise RefusedError("stopping", "设备正在关机。", "The device is being switched off.")
+        stream = self._stream(request)
+        self._full = False
+        session = stream.open_session("command")
+        return {"session": session.hex(), "stream": stream.section.name}
+
+    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        stream = self._stream(request)
+        session = stream.session
+        stream.end("done", "command")
+        return {"session": session.id.hex() if session else None, "stream": stream.section.name}
+
+
+def _hello(message: link.Message) -> link.Hello:
+    if not isinstance(message, link.Hello):
+        raise PeerLostError("did not say who it is")
+    return message
+
+
+def _policy(config: DeviceConfig) -> bytes:
+    return Path(config.device.policy).read_bytes() if config.device.policy else b""

@@ -1,0 +1,58 @@
+"""What ``liuhen status`` tells: states, counts and ids only; no names, no places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recorder.daemon import Daemon
+    from recorder.stream import StreamRecorder
+
+
+def status(daemon: Daemon) -> dict[str, Any]:
+    """Return the state of a device as plain values for JSON."""
+    now = daemon.clock.now()
+    outstanding = daemon.spool.outstanding()
+    return {
+        "device": daemon.config.device.id,
+        "clock": now.quality,
+        "utc_ns": now.utc_ns,
+        "streams": [_stream(stream, now.boottime_ns) for stream in daemon.streams.values()],
+        "unreceipted_files": outstanding.files,
+        "unreceipted_size_bytes": outstanding.size_bytes,
+        "free_size_bytes": daemon.spool.free_bytes(),
+        "sources_run_by_the_recorder": bool(daemon.supervisor.children),
+    }
+
+
+def _stream(stream: StreamRecorder, now_boottime_ns: int) -> dict[str, Any]:
+    session = stream.session
+    flowing = {
+        track
+        for slot in stream.slots.values()
+        if slot.peer is not None and slot.has_init
+        for track in slot.section.tracks
+    }
+    state = "ready"
+    if session is not None:
+        both = {"video", "audio"} <= flowing or flowing == set(stream.tracks)
+        state = "closing" if session.ending else "recording" if both else _degraded(flowing)
+    elif any(slot.peer is None for slot in stream.slots.values()):
+        state = "starting"
+    return {
+        "name": stream.section.name,
+        "state": state,
+        "session": session.id.hex() if session else None,
+        "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,
+        "chunks": session.assembler.chunks if session else None,
+        "sources": {
+            slot.name: {"connected": slot.peer is not None, "pid": slot.peer.pid if slot.peer else None}
+            for slot in stream.slots.values()
+        },
+    }
+
+
+def _degraded(flowing: set[str]) -> str:
+    if flowing == {"audio"}:
+        return "audio_only"
+    return "video_only" if flowing == {"video"} else "recovering"
