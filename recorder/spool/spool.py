@@ -12,6 +12,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from recorder.config import SpoolSection
 from recorder.evidence import records, stored
 from recorder.evidence.records import Boot, Fault, Genesis, Lost, SessionOpen
@@ -320,7 +322,10 @@ class Spool:
 
     def sign_recovered(self, chunk: RecoveredChunk) -> Record:
         """Sign one of :attr:`recovered` into its log."""
-        (record,) = self.append(chunk.stream, chunk.session, [chunk.body])
+        body = chunk.body
+        if chunk.header.boot != self._clock.now().boot:
+            body = msgspec.structs.replace(body, media_boot=chunk.header.boot)
+        (record,) = self.append(chunk.stream, chunk.session, [body])
         chunk.path.chmod(MEDIA_FINISHED_MODE)
         self.recovered.remove(chunk)
         return record
