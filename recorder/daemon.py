@@ -96,6 +96,8 @@ class Daemon:
             if self.spool.records_count != before:
                 wake(self.run_folder / "uplink.sock")
         self._heads()
+        for stream in self.streams.values():
+            stream.dismiss_sources()
         self.supervisor.stop()
         self.spool.close()
         log.info("recorder of %s has stopped", self.config.device.id)

@@ -90,10 +90,17 @@ class SourcePeer:
         """Whether something waits for the socket to take it."""
         return bool(self._unsent)
 
+    def dismiss(self) -> None:
+        """Ask the process behind the connection to end."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End the process behind the connection at once; a driver stuck in the kernel heeds nothing less."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
         try:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
         except (ProcessLookupError, PermissionError) as error:
             log.warning("source %s cannot be ended: %s", self.name, error.strerror)
 

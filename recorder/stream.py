@@ -346,6 +346,12 @@ class StreamRecorder:
                 self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
             self._close_if_flushed()
 
+    def dismiss_sources(self) -> None:
+        """The recorder ends in order: so do the sources that are its own, also those of a recorder before it."""
+        for slot in self.slots.values():
+            if slot.peer is not None and slot.section.spawn:
+                slot.peer.dismiss()
+
     def tick(self) -> None:
         """Look at the clock: overdue init segments, hung sources, gaps that last, an end that is due."""
         session = self.session
