@@ -34,7 +34,7 @@ CHUNK_LONGEST_NS: Final = 6_000_000_000
 CHUNK_LARGEST_BYTES: Final = 8 << 20
 HOLE_SIGNED_NS: Final = 500_000_000
 """A longer hole between two fragments of a track is signed as a gap; shorter ones are counted in the chunk."""
-OVERLAP_ALLOWED_NS: Final = 50_000_000
+OVERLAP_ALLOWED_NS: Final = 250_000_000
 """A muxer guesses the last sample's duration; the next fragment may correct it by so much."""
 
 

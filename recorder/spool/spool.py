@@ -430,15 +430,33 @@ class Spool:
         """The current log of each stream."""
         return self._logs
 
-    def rebuild_index(self) -> None:
-        """Make the index again from what is on the disk."""
-        self._keeper.rebuild()
-
     def _stream_of(self, log_id: bytes) -> int:
         return next(stream for stream, writer in self._logs.items() if writer.log == log_id)
 
 
 ChunkFile = media.MediaFile
+
+
+def rebuild_index(root: Path) -> None:
+    """Make the index of a spool again that no recorder has open.
+
+    Raises:
+        SpoolLockedError: a recorder has it open.
+        OSError: the disk failed.
+    """
+    layout = Layout(root)
+    lock = _lock(layout.lock)
+    try:
+        keeper = IndexKeeper(layout, SpoolSection().free_on)
+        found = recovery.open_logs(layout, keeper)
+        receipts = _open_receipts(layout, keeper)
+        keeper.attach({one.log: one.file for one in found}, receipts)
+        keeper.rebuild()
+        for file in (*(one.file for one in found), receipts):
+            file.close()
+        keeper.close()
+    finally:
+        os.close(lock)
 
 
 def _lock(path: Path) -> int:
