@@ -275,6 +275,8 @@ class Agent:
         level = receipt_level(receipt)
         if media is None or not media.fits(receipt):
             raise StatementError(f"it is not about a file of ours: {key.log.hex()}/{key.sequence}")
+        if receipt.utc_ns < self._plan.logs[receipt.log].floor_utc_ns:
+            raise StatementError("the store has said since that it no longer holds that file")
         if not level:
             raise StatementError(f"its class is not known here: {receipt.storage}, {receipt.standing}")
         if media.level < level or media.level in (GONE, DAMAGED):
@@ -298,7 +300,8 @@ class Agent:
         self._warn("store-holds-another-past", present=any(one.foreign for one in self._plan.logs.values()))
         if state.acknowledged != before:
             self._state.acknowledge(row, state.acknowledged)
-        if ours and receipt.next_sequence > self._forwarded.get(receipt.log, before):
+        # A store that fell back tells the recorder, too: what it had receipted must not be freed any more.
+        if ours and (receipt.next_sequence > self._forwarded.get(receipt.log, before) or state.acknowledged < before):
             self._forwarded[receipt.log] = receipt.next_sequence
             self._to_forward[receipt.log] = (receipt.next_sequence, message)
 
@@ -318,14 +321,17 @@ class Agent:
     def _fell_back(self) -> None:
         for log_id in self._plan.fell_back:
             row = self._follower.rows[log_id]
-            count = self._state.doubt_log(row)
+            state = self._plan.logs[log_id]
+            self._state.begin()
+            count = self._state.fell_back(row, state.acknowledged, state.floor_utc_ns)
+            self._state.commit()
             self._forwarded.pop(log_id, None)
             self._warn("store-fell-back", present=True)
             log.error(
                 "the store has lost what it had receipted of log %s: it holds %d records; they are sent again, "
                 "and %d receipted files are asked about",
                 log_id.hex(),
-                self._plan.logs[log_id].acknowledged,
+                state.acknowledged,
                 count,
             )
         self._plan.fell_back.clear()

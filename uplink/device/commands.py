@@ -20,10 +20,7 @@ import click
 )
 @click.option("--verbose", is_flag=True, help="详细日志  Log more")
 def uplink(config_path: Path, verbose: bool) -> None:
-    """运行上传服务：把签名记录和音像文件移交中心，取回回执。
-
-    Hand over what the recorder has signed; bring back receipts.
-    """
+    """Hand over what the recorder has signed, bring back receipts: 运行上传服务，移交音像记录并取回回执."""
     from recorder.config import DeviceConfig, load
     from uplink.device.agent import Agent
 

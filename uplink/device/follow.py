@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,8 @@ class Follower:
         self._state = state
         self._plan = plan
         self.rows: dict[bytes, LogRow] = {}
+        self._recorded: dict[bytes, int] = {}
+        """What the recorder's receipts said of each log so far: a lower number later means that the store fell back."""
         for row in state.logs():
             if self._same(row):
                 self.rows[row.log] = row
@@ -81,7 +84,7 @@ class Follower:
         self._plan.log_replaced(row.log)
 
     def _announce(self, row: LogRow) -> None:
-        self._plan.log_grew(row.log, row.next_sequence, row.acknowledged)
+        self._plan.log_grew(row.log, row.next_sequence, row.acknowledged, row.floor_utc_ns)
         for first, end in self._state.unreadable(row):
             self._plan.logs[row.log].cannot_read(first, end)
 
@@ -124,14 +127,12 @@ class Follower:
         if record.sequence > row.next_sequence:
             self._state.add_unreadable(row, row.next_sequence, record.sequence)
         self._state.add_record(row, record, entry.offset, entry.end_offset)
-        return type(row)(
-            row.id,
-            row.log,
-            record.sequence + 1,
-            entry.end_offset,
-            entry.offset,
-            record.sha256,
-            row.acknowledged,
+        return replace(
+            row,
+            next_sequence=record.sequence + 1,
+            next_offset=entry.end_offset,
+            head_offset=entry.offset,
+            head_sha256=record.sha256,
         )
 
     def _receipts(self) -> bool:
@@ -161,20 +162,31 @@ class Follower:
         row = self.rows.get(receipt.log)
         if row is None or self._plan.connected_s is not None:
             return  # a running uplink has seen it itself, and may have learnt since that the store fell back
-        if 0 < receipt.next_sequence > row.acknowledged and (
-            self.head(receipt.log, receipt.next_sequence - 1) == receipt.head_sha256
-        ):
+        if receipt.utc_ns <= row.floor_utc_ns:
+            return
+        if receipt.next_sequence and self.head(receipt.log, receipt.next_sequence - 1) != receipt.head_sha256:
+            return
+        state = self._plan.logs[row.log]
+        before = self._recorded.get(row.log, 0)
+        self._recorded[row.log] = receipt.next_sequence
+        if receipt.next_sequence < before:
+            self._state.fell_back(row, receipt.next_sequence, receipt.utc_ns)
+            state.floor_utc_ns = receipt.utc_ns
+        elif receipt.next_sequence > row.acknowledged:
             self._state.acknowledge(row, receipt.next_sequence)
-            self.rows[row.log] = next(one for one in self._state.logs() if one.id == row.id)
-            state = self._plan.logs[row.log]
-            state.acknowledged = state.confirmed = receipt.next_sequence
-            state.sent = max(state.sent, receipt.next_sequence)
+        else:
+            return
+        state.acknowledged = state.confirmed = state.sent = receipt.next_sequence
+        self.rows[row.log] = next(one for one in self._state.logs() if one.id == row.id)
 
     def _media(self, receipt: MediaReceipt) -> None:
         key = Key(receipt.log, receipt.sequence)
         media = self._state.media(key)
         level = receipt_level(receipt)
-        if media is None or self._plan.connected_s is not None or level <= media.level or not media.fits(receipt):
+        row = self.rows.get(receipt.log)
+        if media is None or row is None or self._plan.connected_s is not None:
+            return
+        if level <= media.level or not media.fits(receipt) or receipt.utc_ns < row.floor_utc_ns:
             return
         self._state.set_level(key, level)
         self._plan.held(key)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 MAX_FILES: Final = 4096
 """More than a recorder that runs ever lets lie."""
-_UNFINISHED: Final = ".tmp"
+_UNFINISHED: Final = "."
+"""What the name of an unfinished file begins with."""
 
 
 class InboxFullError(UplinkError):
@@ -30,7 +31,7 @@ class Inbox:
         self._max_files = max_files
         self._number = 0
         for name in _names(folder):
-            if name.endswith(_UNFINISHED):
+            if name.startswith(_UNFINISHED):
                 (folder / name).unlink(missing_ok=True)
 
     def room(self) -> int:
@@ -51,7 +52,7 @@ class Inbox:
             for receipt in receipts:
                 self._number += 1
                 name = f"{time.time_ns():020d}-{os.getpid():08d}-{self._number:012d}"
-                path = self._folder / f"{name}{_UNFINISHED}"
+                path = self._folder / f"{_UNFINISHED}{name}"
                 with path.open("xb") as file:
                     file.write(receipt)
                     file.flush()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from recorder.evidence.records import MAX_SEQUENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,6 +32,14 @@ def without(ranges: Iterable[tuple[int, int]], taken: Iterable[tuple[int, int]])
                 rest.append((max(first, end_taken), end))
         left = rest
     return left
+
+
+def held_end(receipt: RecordsReceipt) -> int:
+    """Return one behind the highest record that is held: below it, only the holes are missing."""
+    end = receipt.next_sequence
+    if receipt.highest_sequence is not None:
+        return max(end, receipt.highest_sequence + 1)
+    return max(end, receipt.holes[-1][1] + 2) if receipt.holes else end
 
 
 @dataclass
@@ -55,6 +65,8 @@ class LogState:
     """``again`` waits until then: what was sent again in vain waits ever longer."""
     vain: int = 0
     """Answers in a row that asked for the same records."""
+    floor_utc_ns: int = 0
+    """When the store last fell back, by its own clock: receipts from before then say nothing any more."""
     foreign: bool = False
     """The store holds another past of this log."""
     _asked_sent: int = 0
@@ -108,17 +120,28 @@ class LogState:
             ours: its head is our record of that sequence.
             now_s: the time.
         """
+        if receipt.utc_ns < self.floor_utc_ns:
+            return
         if not ours:
             self.foreign = self.foreign or receipt.next_sequence > self.acknowledged
             return
         self.foreign = False
-        if receipt.next_sequence <= self.acknowledged:
-            return
-        self.acknowledged = receipt.next_sequence
+        before = self.confirmed
+        self.acknowledged = max(self.acknowledged, receipt.next_sequence)
         self.confirmed = max(self.confirmed, self.acknowledged)
-        self.sent = max(self.sent, self.acknowledged)
+        if not self._lacking(receipt):
+            # All that is missing there cannot be read here either: the prefix will stay, and nothing is overdue.
+            self.confirmed = max(self.confirmed, min(held_end(receipt), self.next_sequence))
+        self.sent = max(self.sent, self.confirmed)
         self.again = without(self.again, [(0, self.acknowledged)])
-        self.waiting_since_s = now_s if self.confirmed < self.sent else None
+        if self.confirmed >= self.sent:
+            self.waiting_since_s = None
+        elif self.confirmed > before:
+            self.waiting_since_s = now_s
+
+    def _lacking(self, receipt: RecordsReceipt) -> Ranges:
+        """Return the store's holes that can be filled from here."""
+        return without([(max(0, first), last + 1) for first, last in receipt.holes if last >= first], self.unreadable)
 
     def answer(self, receipt: RecordsReceipt, *, ours: bool, now_s: float, limit_s: float) -> bool:
         """Take the verified receipt that carries the nonce of our open question; return whether the store fell back.
@@ -138,15 +161,12 @@ class LogState:
         fell_back = receipt.next_sequence < self._asked_acknowledged
         if fell_back:
             self.acknowledged = self.confirmed = receipt.next_sequence
+            self.floor_utc_ns = receipt.utc_ns
         self.receipt(receipt, ours=True, now_s=now_s)
-        holes = [(first, last + 1) for first, last in receipt.holes]
-        held_end = receipt.next_sequence
-        if receipt.highest_sequence is not None:
-            held_end = max(held_end, receipt.highest_sequence + 1)
-        elif holes:
-            held_end = max(held_end, holes[-1][1] + 1)
-        lost = [(max(0, first), min(end, self._asked_sent)) for first, end in [*holes, (held_end, self._asked_sent)]]
-        missing = without([one for one in lost if one[0] < one[1]], self.unreadable)
+        end = held_end(receipt)
+        tail = without([(end, self._asked_sent)] if end < self._asked_sent else [], self.unreadable)
+        missing = [*without(self._lacking(receipt), [(end, end + MAX_SEQUENCE)]), *tail]
+        self.sent = max(self.sent, min(end, self.next_sequence))
         self.vain = self.vain + 1 if missing and missing == self._last_missing else 0
         self._last_missing = missing
         self.again = missing

@@ -159,11 +159,13 @@ class Plan:
             transfer.doubt()
             transfer.not_before_s = 0.0
 
-    def log_grew(self, log: bytes, next_sequence: int, acknowledged: int = 0) -> None:
+    def log_grew(self, log: bytes, next_sequence: int, acknowledged: int = 0, floor_utc_ns: int = 0) -> None:
         """A log has records below ``next_sequence``; of a new one, those below ``acknowledged`` are receipted."""
         state = self.logs.get(log)
         if state is None:
-            state = self.logs[log] = LogState(log, acknowledged=acknowledged, sent=acknowledged, confirmed=acknowledged)
+            state = self.logs[log] = LogState(
+                log, acknowledged=acknowledged, sent=acknowledged, confirmed=acknowledged, floor_utc_ns=floor_utc_ns
+            )
             if self.connected_s is not None:
                 self._to_ask.append(log)
         state.next_sequence = max(state.next_sequence, next_sequence)

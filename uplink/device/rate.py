@@ -1,12 +1,13 @@
 """How fast the link is, and so how large a piece may be and how much may be under way; pure.
 
-Only PUBACKs are counted: what the kernel or a proxy has swallowed is not delivered. A piece takes at most about half
-a second, and besides what the line itself holds (rate times round trip) at most half a second's worth is under way. A
-small record that is published behind it so arrives within a round trip and about two piece times.
+Only PUBACKs are counted: what the kernel or a proxy has swallowed is not delivered. A piece takes about a quarter of a
+second (8 KiB at least), and one is under way besides those that the line itself holds (rate times round trip). A
+record that is published behind them so arrives within a round trip and two piece times.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,9 +15,12 @@ from uplink.protocol import MAX_PIECE_SIZE_BYTES, MIN_PIECE_SIZE_BYTES
 
 START_BYTES_PER_S: Final = 16 << 10
 FLOOR_BYTES_PER_S: Final = 4 << 10
-PIECE_TIME_S: Final = 0.5
-MAX_QUEUE_SIZE_BYTES: Final = 4 * MAX_PIECE_SIZE_BYTES
-"""Most that is under way on top of what the line holds; four pieces keep a fast link busy."""
+PIECE_TIME_S: Final = 0.25
+FAST_PIECES_PER_S: Final = 8
+FAST_PIECES: Final = 3
+"""A link that takes the largest piece in less than an eighth of a second gets so many more at a time."""
+SPARE: Final = 0.05
+"""A round trip of less than this part of a piece is not worth a second one under way."""
 MAX_WINDOW_SIZE_BYTES: Final = 16 * MAX_PIECE_SIZE_BYTES
 AROUND_SIZE_BYTES: Final = 1 << 10
 """Room for topic, header and the map around a piece."""
@@ -53,16 +57,19 @@ class LinkRate:
 
     @property
     def piece_size_bytes(self) -> int:
-        """How large a piece may be: half a second of the rate, in whole KiB."""
+        """How large a piece may be: a quarter of a second of the rate, in whole KiB."""
         size = int(self.bytes_per_s * PIECE_TIME_S) // _GRAIN_SIZE_BYTES * _GRAIN_SIZE_BYTES
         return min(max(MIN_PIECE_SIZE_BYTES, min(MAX_PIECE_SIZE_BYTES, size)), self.largest_size_bytes)
 
     @property
     def window_size_bytes(self) -> int:
-        """How many bytes of media may be published without a PUBACK; one piece always may."""
-        line = self.bytes_per_s * (self.round_trip_s or 0.0)
-        queue = min(self.bytes_per_s * PIECE_TIME_S, MAX_QUEUE_SIZE_BYTES)
-        return max(self.piece_size_bytes, int(min(line + queue, MAX_WINDOW_SIZE_BYTES)))
+        """How many bytes may be published without a PUBACK: one piece, and pieces enough to cover the round trip."""
+        piece = self.piece_size_bytes
+        line_pieces = self.bytes_per_s * (self.round_trip_s or 0.0) / piece
+        pieces = 1 + math.ceil(max(0.0, line_pieces - SPARE))
+        if self.bytes_per_s > FAST_PIECES_PER_S * piece:
+            pieces += FAST_PIECES
+        return min(pieces * piece, MAX_WINDOW_SIZE_BYTES)
 
     @property
     def piece_time_s(self) -> float:
@@ -82,7 +89,7 @@ class LinkRate:
         """The connection ended: what had no PUBACK bounds the rate from above."""
         if self._messages:
             age_s = now_s - min(message.sent_s for message in self._messages.values())
-            if age_s > PIECE_TIME_S:
+            if age_s > 2 * PIECE_TIME_S:
                 self.bytes_per_s = max(FLOOR_BYTES_PER_S, min(self.bytes_per_s, self.under_way_size_bytes / age_s))
         self._messages.clear()
         self.under_way_size_bytes = 0

@@ -47,7 +47,8 @@ CREATE TABLE logs (
     next_offset INTEGER NOT NULL,     -- in the log file: go on reading here
     head_offset INTEGER NOT NULL,     -- of the newest indexed record
     head_sha256 BLOB NOT NULL,        -- of that record: tells whether the file is still the same
-    acknowledged INTEGER NOT NULL     -- records below it are receipted
+    acknowledged INTEGER NOT NULL,    -- records below it are receipted
+    floor_utc_ns INTEGER NOT NULL     -- receipts from before then do not count: the store fell back
 );
 CREATE TABLE records (
     log_id INTEGER NOT NULL,
@@ -100,6 +101,7 @@ class LogRow:
     head_offset: int
     head_sha256: bytes
     acknowledged: int
+    floor_utc_ns: int
 
 
 @dataclass(frozen=True)
@@ -182,14 +184,18 @@ class State:
 
     def logs(self) -> list[LogRow]:
         """Return all followed logs."""
-        sql = "SELECT id, log, next_sequence, next_offset, head_offset, head_sha256, acknowledged FROM logs"
+        sql = (
+            "SELECT id, log, next_sequence, next_offset, head_offset, head_sha256, acknowledged, floor_utc_ns FROM logs"
+        )
         return [LogRow(*row) for row in self._do(sql)]
 
     def add_log(self, log_id: bytes) -> LogRow:
         """Begin to follow a log."""
-        cursor = self._do("INSERT INTO logs (log, next_sequence, next_offset, head_offset, head_sha256, acknowledged)"
-                          " VALUES (?, 0, 0, 0, x'', 0)", log_id)  # fmt: skip
-        return LogRow(int(cursor.lastrowid or 0), log_id, 0, 0, 0, b"", 0)
+        sql = (
+            "INSERT INTO logs (log, next_sequence, next_offset, head_offset, head_sha256, acknowledged, floor_utc_ns)"
+            " VALUES (?, 0, 0, 0, x'', 0, 0)"
+        )
+        return LogRow(int(self._do(sql, log_id).lastrowid or 0), log_id, 0, 0, 0, b"", 0, 0)
 
     def forget_log(self, row: LogRow) -> None:
         """Forget all of a log, because its file is not the one that was indexed."""
@@ -242,6 +248,19 @@ class State:
         """Note up to where the records are receipted."""
         self._do("UPDATE logs SET acknowledged = ? WHERE id = ?", next_sequence, row.id)
 
+    def fell_back(self, row: LogRow, next_sequence: int, utc_ns: int) -> int:
+        """Note that the store has lost what it had receipted behind ``next_sequence`` (in a transaction).
+
+        All receipted files of the log wait again: which of them it still has, it must be asked. Return how many.
+        """
+        self._do("UPDATE logs SET acknowledged = ?, floor_utc_ns = ? WHERE id = ?", next_sequence, utc_ns, row.id)
+        count = self._do("UPDATE media SET level = 0 WHERE log_id = ? AND level BETWEEN 1 AND 4", row.id).rowcount
+        self._do("UPDATE sessions SET waiting_size_bytes = (SELECT coalesce(sum(size_bytes), 0) FROM media"
+                 " WHERE session_id = sessions.id AND level = 0) WHERE log_id = ?", row.id)  # fmt: skip
+        self.waiting_size_bytes = self._one("SELECT coalesce(sum(waiting_size_bytes), 0) FROM sessions")[0]
+        self.in_doubt_below = self.newest_media()
+        return count
+
     def _bind(self, boot: bytes, clock: records.Clock) -> None:
         difference = clock.bound_utc_ns - clock.bound_boottime_ns
         self._do("INSERT OR REPLACE INTO boots VALUES (?, ?)", boot, difference)
@@ -285,17 +304,6 @@ class State:
             return
         self._do("UPDATE media SET level = ? WHERE log_id = (SELECT id FROM logs WHERE log = ?) AND sequence = ?",
                  level, *key)  # fmt: skip
-
-    def doubt_log(self, row: LogRow) -> int:
-        """Let all receipted files of a log wait again, because the store has lost what it had; return how many."""
-        self.begin()
-        count = self._do("UPDATE media SET level = 0 WHERE log_id = ? AND level BETWEEN 1 AND 4", row.id).rowcount
-        self._do("UPDATE sessions SET waiting_size_bytes = (SELECT coalesce(sum(size_bytes), 0) FROM media"
-                 " WHERE session_id = sessions.id AND level = 0) WHERE log_id = ?", row.id)  # fmt: skip
-        self.commit()
-        self.waiting_size_bytes = self._one("SELECT coalesce(sum(waiting_size_bytes), 0) FROM sessions")[0]
-        self.in_doubt_below = self.newest_media()
-        return count
 
     def waiting(self) -> list[Waiting]:
         """Return the sessions with files that have no receipt."""
