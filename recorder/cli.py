@@ -22,7 +22,7 @@ COMMANDS = {
     "uplink": ("uplink.device.commands:uplink", "运行上传服务  Run the uplink"),
     "central": ("uplink.central.commands:central", "中心端  The central store"),
     "export": ("uplink.central.commands:export", "导出复制件  Export a package from the store"),
-    "verify": ("recorder.evidence.commands:verify", "核验  Verify a package, spool or store"),
+    "verify": ("recorder.verify:verify", "核验  Verify a package, spool or store"),
     "keys": ("keys.commands:keys", "证书与密钥  Keys and certificates"),
 }
 """Subcommand to (``module:function``, help). Names, not imports: a recorder must not load what a store needs."""

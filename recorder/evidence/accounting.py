@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from recorder.evidence import boxes
-from recorder.evidence.errors import BoxError
+from recorder.evidence import boxes, stored
+from recorder.evidence.errors import BoxError, StoredFormatError
 from recorder.evidence.findings import found
-from recorder.evidence.timeline import SECOND_NS
+from recorder.evidence.timeline import HOLE_NS, SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from recorder.evidence.timeline import Piece, Timeline
 
 JITTER_NS: Final = 250_000_000
-"""Cameras do not deliver to the tick: a hole so short is not one, nor an overlap shorter than a frame."""
+"""Cameras do not deliver to the tick: the length of a chunk's last frame is an estimate."""
+UNSIGNED_HOLE_NS: Final = HOLE_NS + 50_000_000
 GAP_EDGE_NS: Final = 1_000_000_000
 """A gap is signed from the last moment known to be recorded to the first one recorded again: to the second."""
 TIME_NS: Final = 500_000_000
@@ -43,6 +45,22 @@ class Content(NamedTuple):
 
 
 NOT_HERE: Final = Content(None)
+
+
+def from_stored(data: bytes) -> Content:
+    """Take a stored file apart; both digests are computed, nothing is compared.
+
+    A file that is not of the stored form has no content; its stored digest tells of it.
+    """
+    digest = hashlib.sha256(data).digest()
+    try:
+        header, _ = stored.read_header(BytesIO(data).read)
+        if header.sealing != stored.SEALING_NONE:
+            return Content(None, None, digest, sealed=True)
+        content = b"".join(stored.payloads(data))
+    except StoredFormatError:
+        return Content(b"", hashlib.sha256().digest(), digest)
+    return Content(content, hashlib.sha256(content).digest(), digest)
 
 
 def check_file(record: Record, file: FileRecord, content: Content) -> Iterator[Finding]:
@@ -118,7 +136,7 @@ def _track(piece: Piece, kind: str, track: Track, timescale: int, runs: list[box
         start, end = (one * SECOND_NS // timescale for one in (before.end_decode, after.first_decode))
         if after.first_decode <= before.samples[-1].decode:
             yield found("media-overlap", piece.record, end, track=kind)
-        elif end - start > JITTER_NS + track.holes_duration_ns:
+        elif end - start > UNSIGNED_HOLE_NS + track.holes_duration_ns:
             yield found("hole-without-gap", piece.record, start, track=kind, seconds=f"{(end - start) / 1e9:.1f}")
 
 
@@ -169,7 +187,7 @@ class Accountant:
         wrong = abs(chunk.end_boottime_ns - chunk.start_boottime_ns - length) > TIME_NS
         opening = self._timeline.opening
         body = self._timeline.open_body
-        if body is not None and opening is not None and opening.boot == piece.record.boot:
+        if body is not None and opening is not None and opening.boot == piece.boot:
             wrong = wrong or abs(chunk.start_boottime_ns - body.zero_boottime_ns - piece.start_ns) > TIME_NS
         if wrong:
             yield found("time-wrong", piece.record, piece.start_ns)
@@ -179,7 +197,7 @@ class Accountant:
         if end - start > JITTER_NS:
             yield found("media-overlap", piece.record, start, track=kind)
         hole = start - end
-        disclosed = JITTER_NS + track.holes_duration_ns + before.chunk.tracks[kind].holes_duration_ns
+        disclosed = UNSIGNED_HOLE_NS + track.holes_duration_ns + before.chunk.tracks[kind].holes_duration_ns
         if hole > disclosed and not self._covered(kind, end, start):
             yield found("hole-without-gap", piece.record, end, track=kind, seconds=f"{hole / 1e9:.1f}")
 

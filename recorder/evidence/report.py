@@ -90,7 +90,7 @@ def films(timeline: Timeline) -> list[str]:
 
 def _moment(timeline: Timeline, index: int, media_ns: int) -> dict[str, Any]:
     piece = timeline.pieces[index]
-    return {"media_ns": media_ns, "utc_ns": piece.utc_ns(media_ns), "clock": piece.record.clock}
+    return {"media_ns": media_ns, "utc_ns": piece.utc_ns(media_ns), "clock": piece.clock}
 
 
 def _frames(timeline: Timeline) -> dict[str, dict[str, int]]:

@@ -27,6 +27,7 @@ class Signers:
         self._material = list(certificates)
         self._by_kid = {hashlib.sha256(der).digest(): der for der in self._material}
         self._anchors = anchors
+        self._good: set[bytes] = set()
         self._judged: dict[bytes, tuple[Identity | None, str | None]] = {}
 
     def identity(self, kid: bytes) -> Identity | None:
@@ -46,8 +47,11 @@ class Signers:
                 yield found(problem, record, fingerprint=print_, kid=record.kid.hex()[:16])
             if identity is None:
                 continue
+            if record.sha256 in self._good:
+                continue
             try:
                 form.verify(record, identity.public_key)
+                self._good.add(record.sha256)
             except BadSignatureError:
                 yield found("signature-invalid", record)
 

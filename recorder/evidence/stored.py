@@ -15,6 +15,7 @@ fragment always says what it holds.
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -264,6 +265,29 @@ def content(read: Callable[[int], bytes]) -> Iterator[bytes]:
     for frame in walk:
         if frame.type != ACCOUNT:
             yield frame.payload
+
+
+def payloads(data: bytes) -> Iterator[bytes]:
+    """Yield the content payloads of a whole stored file in memory, accounts left out.
+
+    The running digests are not computed: this is for callers who hold the digest of the whole file against a record.
+
+    Raises:
+        StoredFormatError: the header is unreadable, or the file does not end on a whole frame.
+    """
+    _, raw = read_header(io.BytesIO(data).read)
+    at = len(raw)
+    while at < len(data):
+        if len(data) - at < _FRAME.size:
+            raise StoredFormatError("the file ends inside a frame")
+        length, kind = _FRAME.unpack_from(data, at)
+        at += _FRAME.size
+        end = at + length + 2 * DIGEST_SIZE_BYTES
+        if length > MAX_PAYLOAD_SIZE_BYTES.get(kind, -1) or end > len(data):
+            raise StoredFormatError("a frame is longer than allowed, or the file ends inside it")
+        if kind != ACCOUNT:
+            yield data[at : at + length]
+        at = end
 
 
 def decode_account(payload: bytes) -> Account:

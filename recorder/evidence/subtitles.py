@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder.evidence import texts
-from recorder.evidence.timeline import SECOND_NS
+from recorder.evidence.timeline import HOLE_NS, SECOND_NS
 
 if TYPE_CHECKING:
     from recorder.evidence.timeline import Piece, Timeline
@@ -18,8 +18,6 @@ MS_NS: Final = 10**6
 MARK_SHOWN_NS: Final = 5 * SECOND_NS
 MAX_TICKS: Final = 3600
 """Longest chunk, in seconds, that gets a new time each second; real ones have some seconds."""
-HOLE_NS: Final = 250 * MS_NS
-"""A shorter time without samples between two chunks is no gap: frames do not come to the millisecond."""
 
 
 class Cue(NamedTuple):
@@ -73,7 +71,7 @@ def _edges(timeline: Timeline, piece: Piece, from_ms: int, end_ms: int) -> list[
 
 
 def _trusted(piece: Piece) -> bool:
-    return piece.record.clock != "unset" and texts.moment(piece.utc_ns(piece.start_ns)) is not None
+    return piece.clock != "unset" and texts.moment(piece.utc_ns(piece.start_ns)) is not None
 
 
 def _shown(timeline: Timeline, piece: Piece, at_ms: int) -> str:

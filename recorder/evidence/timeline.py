@@ -6,7 +6,7 @@ clock, a claim whose quality each record names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from recorder.evidence.records import WITH_FILE, Chunk, Gap, Marker, Record, SessionClose, SessionOpen
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from recorder.evidence.statements import Attestation, Withholding
 
 SECOND_NS: Final = 10**9
+HOLE_NS: Final = 500_000_000
+"""A longer time without samples is signed as a gap; shorter ones are counted in the chunk's record."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Piece:
     chunk: Chunk
     start_ns: int
     end_ns: int
+    boot: bytes
+    """Kernel boot in which it was recorded; its record can be of a later one."""
+    utc_offset_ns: int
+    """UTC minus boot-time of the device's clock in that boot."""
+    clock: str
+    """Quality of that clock; ``unset`` also where no record of that boot tells it."""
     absent: str | None = None
     """``withheld`` or ``missing`` when its media is lawfully not given, or had not reached the store."""
 
@@ -36,8 +44,7 @@ class Piece:
 
     def utc_ns(self, media_ns: int) -> int:
         """Return the device clock's reading at a media time near this chunk."""
-        record = self.record
-        return record.utc_ns - record.boottime_ns + self.chunk.start_boottime_ns + media_ns - self.start_ns
+        return self.utc_offset_ns + self.chunk.start_boottime_ns + media_ns - self.start_ns
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,8 @@ def collect(
             if any(first <= record.sequence <= last for first, last in ranges)
         }
     missing = frozenset(attestation.media_missing) if attestation is not None else frozenset()
-    pieces = tuple(_piece(record, withheld, missing) for record in files if isinstance(record.body, Chunk))
+    clocks = {record.boot: record for record in reversed(own)}
+    pieces = tuple(_piece(record, clocks, withheld, missing) for record in files if isinstance(record.body, Chunk))
     return Timeline(
         session=session,
         records=own,
@@ -148,16 +156,19 @@ def collect(
     )
 
 
-def _piece(record: Record, withheld: dict[int, str], missing: frozenset[int]) -> Piece:
+def _piece(record: Record, clocks: dict[bytes, Record], withheld: dict[int, str], missing: frozenset[int]) -> Piece:
     assert isinstance(record.body, Chunk)  # noqa: S101 - the caller has just looked
     start, end = span_ns(record.body)
     absent = "withheld" if record.sequence in withheld else "missing" if record.sequence in missing else None
-    return Piece(record, record.body, start, end, absent)
+    boot = record.body.media_boot or record.boot
+    told = record if boot == record.boot else clocks.get(boot)
+    offset, clock = (told.utc_ns - told.boottime_ns, told.clock) if told is not None else (0, "unset")
+    return Piece(record, record.body, start, end, boot, offset, clock, absent)
 
 
 def _media_ns(boottime_ns: int, record: Record, own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> int:
     """Media time of a boot-time of ``record``'s boot: by a chunk of that boot, else by the session's zero."""
-    near = [piece for piece in pieces if piece.record.boot == record.boot]
+    near = [piece for piece in pieces if piece.boot == record.boot]
     if near:
         best = min(near, key=lambda piece: abs(piece.record.sequence - record.sequence))
         return best.media_ns(boottime_ns)
@@ -191,10 +202,16 @@ def _interruptions(own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> tuple[
             whole = None
         new = Interruption(gap.cause, tracks, start, end, whole, record)
         if gap.state == "ends":
-            # It completes the newest unfinished "begins" of the same cause and tracks, so that one gap is one entry.
-            for index in range(len(found) - 1, -1, -1):
-                if found[index].end_ns is None and (found[index].cause, found[index].tracks) == (new.cause, tracks):
-                    del found[index]
-                    break
+            found = _without_begun(found, set(tracks))
         found.append(new)
     return tuple(found)
+
+
+def _without_begun(found: list[Interruption], ended: set[str]) -> list[Interruption]:
+    """Drop what an "ends" completes: it tells the whole gap again, so one gap stays one entry."""
+    kept: list[Interruption] = []
+    for gap in found:
+        tracks = tuple(track for track in gap.tracks if gap.end_ns is not None or track not in ended)
+        if tracks:
+            kept.append(replace(gap, tracks=tracks))
+    return kept

@@ -49,6 +49,8 @@ class Evidence:
     """A file that is neither here nor accounted for by the store is a violation (a package), or just elsewhere."""
     hashes: Mapping[int, bytes] = field(default_factory=dict)
     """Sequence to record hash of the whole log, where more of it is at hand than the session."""
+    clocks: Sequence[Record] = ()
+    """Clock records of the same device's other logs, where they are at hand."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def judge(
     anchors: Anchors,
     watch: Callable[[Timeline, Attestation | None, Withholding | None], Callable[[int, bytes | None], None]]
     | None = None,
+    signers: Signers | None = None,
 ) -> Verdict:
     """Judge one session.
 
@@ -138,9 +141,10 @@ def judge(
         evidence: what is there.
         anchors: the authorities that the one who asks trusts; may be empty.
         watch: called with the timeline, once; what it returns is called with each chunk.
+        signers: who signed, where the caller has looked at the same certificates before.
     """
     parsed, findings = parse_records(evidence.messages)
-    signers = Signers(evidence.certificates, anchors)
+    signers = signers or Signers(evidence.certificates, anchors)
     findings += signers.check(parsed)
     attestation, attested = _statement(evidence.attestation, statements.Attestation, anchors)
     withholding, withheld = _statement(evidence.withholding, statements.Withholding, anchors)
@@ -149,7 +153,7 @@ def judge(
     if not line.records:
         line = timeline.collect(parsed, attestation, withholding)
     whole_until = line.closing.sequence if line.closing else attestation.last_sequence if attestation else None
-    findings += chain.check_log(parsed, whole_until)
+    findings += chain.check_log(parsed, whole_until, evidence.clocks)
     findings += check_session(line, parsed)
     if evidence.withholding is not None and withheld is not None:
         findings += witness.check_withholding(line, withholding, withheld)
