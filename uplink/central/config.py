@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from recorder.config import Section
 
 
@@ -29,7 +31,7 @@ class StoreKeysSection(Section, frozen=True, kw_only=True):
     certificate: str
     authority: list[str]
     """Certificate files of the trusted authorities."""
-    revoked: list[str] = []
+    revoked: list[str] = msgspec.field(default_factory=list)
     """Fingerprints (kid, hex) of certificates that are believed no longer. What they sign is kept, in quarantine."""
 
 
