@@ -341,9 +341,12 @@ class Index:
     # -- receipts --------------------------------------------------------------------------------------------------
 
     def meta(self, name: str) -> Any:
-        """Return one value: ``receipts_size_bytes``, ``receipts_head_offset``, ``receipts_head_sha256``,
-        ``newest_receipt_sha256`` or ``newest_receipt_utc_ns``; None where there is none yet.
-        """  # noqa: D205
+        """Return one value, None where there is none yet.
+
+        ``free_on`` (the class under which they were taken in), ``receipts_size_bytes``, ``receipts_head_offset``,
+        ``receipts_head_sha256`` (how far receipts.log is indexed), ``newest_receipt_sha256`` and
+        ``newest_receipt_utc_ns``.
+        """
         rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
         return rows[0][0] if rows else None
 
@@ -379,6 +382,7 @@ class Index:
                 if newest is None or receipt.utc_ns > newest:
                     self._set_meta(newest_receipt_utc_ns=receipt.utc_ns, newest_receipt_sha256=sha256)
                 self._set_meta(
+                    free_on=free_on,
                     receipts_size_bytes=frame.end_offset,
                     receipts_head_offset=frame.offset,
                     receipts_head_sha256=sha256,

@@ -181,6 +181,8 @@ class IndexKeeper:
             if frame is None or hashlib.sha256(frame.message).digest() != state.head_sha256:
                 log.warning("the index is of another past of log %s and is made again", log_id.hex()[:8])
                 return False
+        if self._index.meta("free_on") not in (None, self._free_on):
+            return False
         size = self._index.meta("receipts_size_bytes")
         if size is None:
             return True

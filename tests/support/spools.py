@@ -8,11 +8,12 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from keys import cose
-from keys.authority import Authority
-from keys.certificates import Role
+from keys.authority import Authority, write_pair
+from keys.certificates import Role, load_der, read_identity
 from keys.signer import SeedSigner, open_signer
 from recorder.config import SpoolSection
 from recorder.evidence import records, statements, stored
@@ -24,6 +25,7 @@ from tests.support.clock import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from keys.signer import Signer
     from recorder.evidence.records import Record
     from recorder.spool.media import MediaFile
 
@@ -42,18 +44,21 @@ class Site:
     """One authority, one device, one store; the keys lie in files so that a child process can use them."""
 
     folder: Path
-    store: SeedSigner
+    store: Signer
     settings: SpoolSection = field(default_factory=lambda: SpoolSection(reserve_size_mib=1))
 
     @classmethod
     def make(cls, folder: Path, settings: SpoolSection | None = None) -> Site:
-        from keys.authority import write_pair
-
         authority = Authority.create("agency")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "authority.der").write_bytes(authority.der)
         write_pair(folder, "signing", authority, Role.SIGNING, DEVICE)
-        site = cls(folder, issue_store(authority))
+        write_pair(folder, "receipt", authority, Role.RECEIPT, STORE)
+        return cls.load(folder, settings)
+
+    @classmethod
+    def load(cls, folder: Path, settings: SpoolSection | None = None) -> Site:
+        site = cls(folder, _signer(folder, "receipt"))
         if settings is not None:
             site.settings = settings
         return site
@@ -67,19 +72,20 @@ class Site:
         return SpoolReader(self.root)
 
     def open(self, clock: FakeClock | None = None, streams: tuple[str, ...] = ("camera",)) -> Spool:
-        from keys.certificates import load_der
-
-        certificate = load_der(self.folder / "signing.crt")
         return Spool.open(
             self.root,
             device=DEVICE,
             streams=streams,
-            signer=open_signer(f"file:{self.folder / 'signing.key'}", certificate),
+            signer=_signer(self.folder, "signing"),
             clock=clock or FakeClock(),
             software=SOFTWARE,
             authorities=[self.folder / "authority.der"],
             settings=self.settings,
         )
+
+    @property
+    def certificate(self) -> bytes:
+        return load_der(self.folder / "signing.crt")
 
     def records(self, log: bytes) -> list[Record]:
         return list(self.reader.log(log).records())
@@ -92,7 +98,7 @@ class Site:
             temporary.write_bytes(message)
             temporary.rename(self.root / "inbox" / name)
 
-    def media_receipt(self, record: Record, utc_ns: int, signer: SeedSigner | None = None, **changes: object) -> bytes:
+    def media_receipt(self, record: Record, utc_ns: int, signer: Signer | None = None, **changes: object) -> bytes:
         file = record.file
         assert file is not None
         fields = {
@@ -122,9 +128,11 @@ class Site:
         return statements.sign(RecordsReceipt(**fields), self.store)
 
 
-def issue_store(authority: Authority, role: Role = Role.RECEIPT, name: str = STORE) -> SeedSigner:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+def _signer(folder: Path, stem: str) -> Signer:
+    return open_signer(f"file:{folder / stem}.key", load_der(folder / f"{stem}.crt"))
 
+
+def issue_store(authority: Authority, role: Role = Role.RECEIPT, name: str = STORE) -> SeedSigner:
     key = Ed25519PrivateKey.generate()
     certificate = authority.issue(key.public_key(), role, name).public_bytes(Encoding.DER)
     return SeedSigner(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()), certificate)
@@ -205,10 +213,13 @@ def close_session(spool: Spool, session: bytes, open_sequence: int, chunks: int)
     return spool.append(CAMERA, session, [body])[0]
 
 
+def make_site(folder: Path, **settings: object) -> Site:
+    """A site whose spool keeps a small reserve; settings as in ``[spool]``."""
+    return Site.make(folder, SpoolSection(**{"reserve_size_mib": 1, **settings}))
+
+
 def check_chain(found: list[Record], certificate: bytes) -> None:
     """Sequences from 0 on without a hole or a repeat, every hash and every signature fits."""
-    from keys.certificates import read_identity
-
     public_key = read_identity(certificate).public_key
     previous = records.ZERO_HASH
     for sequence, record in enumerate(found):
