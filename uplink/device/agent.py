@@ -189,7 +189,8 @@ class Agent:
             backoff_max_s=self._backoff_max_s,
         )
         client = MqttClient(endpoint, list(self._down))
-        client.limit_rate(self._section.max_rate_bytes_per_s)
+        if self._section.max_rate_bytes_per_s is not None:
+            client.limit_rate(self._section.max_rate_bytes_per_s)
         return client
 
     def _clock_set(self) -> bool:
