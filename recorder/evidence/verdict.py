@@ -28,6 +28,11 @@ EXIT_VERIFIED: Final = 0
 EXIT_VIOLATED: Final = 1
 EXIT_UNJUDGED: Final = 2
 
+CONTRADICTED: Final = frozenset(
+    ("attestation-crossed", "witness-contradicts", "time-after-receipt", "tail-missing", "later-missing")
+)
+"""What the store received is something else, or more, than what is here."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -194,8 +199,7 @@ def conclude(line: Timeline, findings: Iterable[Finding], checked: Checked, rece
                 completeness = name
                 break
     vouched = "unwitnessed" if received is None else "attested"
-    if (Part.WITNESS, Effect.VIOLATION) in effects or codes & {"tail-missing", "later-missing"}:
-        # Records that the store had and that are not shown: it knows more than this.
+    if codes & CONTRADICTED:
         vouched = "contradicted"
     first = line.records[0] if line.records else None
     return Verdict(
@@ -223,8 +227,10 @@ def _attested(
     state: witness.Read,
     signers: Signers,
 ) -> tuple[int | None, list[Finding]]:
-    if attestation is None or not by_sequence:
-        return None, [found("attestation-invalid")]
+    if attestation is None:
+        return None, [found("attestation-malformed")]
+    if not by_sequence:
+        return None, []
     findings = list(witness.check_attestation(line, by_sequence, attestation, state))
     findings += signers.check_dates(line.records, attestation)
     spoiled = any(finding.kind.part is Part.WITNESS and finding.code != "tail-lost-known" for finding in findings)

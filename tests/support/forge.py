@@ -7,6 +7,7 @@ Whoever has no key alters the signed bytes; whoever has the device's key alters 
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import functools
 import hashlib
 import io
@@ -27,7 +28,6 @@ from recorder.evidence import boxes, records, statements, stored
 from recorder.evidence.records import Track
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterable
 
 SECOND = 10**9
@@ -170,10 +170,8 @@ class Site:
 
     @classmethod
     def make(cls, name: str = "鞍山市行政审批局", device_id: str = "sy-0001") -> Site:
-        import datetime
-
         authority = Authority.create(name)
-        start = datetime.datetime.fromtimestamp(UTC0 / SECOND, datetime.UTC) - datetime.timedelta(days=30)
+        start = dt.datetime.fromtimestamp(UTC0 / SECOND, dt.UTC) - dt.timedelta(days=30)
         return cls(
             authority,
             signer_of(authority, Role.SIGNING, device_id, start),
