@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import locale
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ INTACT, BROKEN = 0, 1
 
 TEXTS = {
     "zh": {
-        "title": "留痕演示：在本机完成一次记录、移交、回执、释放、核验，然后改动一处，看核验能否发现。约需一分钟。",
+        "title": "留痕演示：在本机完成一次记录、移交、回执、释放、核验，然后改动一处，看核验能否发现。约需半分钟。",
         "keys": "1  生成试用密钥：机关、设备、中心端、消息服务器",
         "start": "2  启动消息服务器、中心端、设备（摄像、录音、记录、上传各为独立进程）",
         "running": "   {name}  已启动，进程 {pid}",
@@ -47,6 +48,7 @@ TEXTS = {
         "verify": "8  核验复制件：只信任另行给定的机关证书，不用网络，不用私钥",
         "damage": "9  在副本中改动一个字节，再核验",
         "flipped": "   {path}：第 {offset} 字节 {before:02x} → {after:02x}",
+        "exit": "   退出码 {code}",
         "ended": "演示启动的进程已全部结束。",
         "found": "改动已被发现。用时 {seconds:.0f} 秒。",
         "look": "请看：",
@@ -67,7 +69,7 @@ TEXTS = {
     },
     "en": {
         "title": "Liuhen demonstration: one recording is made, handed over, receipted, freed and verified on this\n"
-        "machine; then one byte is changed, to see whether verifying finds it. It takes about a minute.",
+        "machine; then one byte is changed, to see whether verifying finds it. It takes about half a minute.",
         "keys": "1  Make trial keys: authority, device, store, broker",
         "start": "2  Start broker, central store and device (camera, microphone, recorder, uplink: a process each)",
         "running": "   {name}  runs, process {pid}",
@@ -81,6 +83,7 @@ TEXTS = {
         "verify": "8  Verify the package: trusting only an authority given from outside; no network, no private key",
         "damage": "9  Change one byte in a copy, and verify that",
         "flipped": "   {path}: byte {offset}, {before:02x} → {after:02x}",
+        "exit": "   exit code {code}",
         "ended": "All processes that were started have ended.",
         "found": "The change was found. It took {seconds:.0f} s.",
         "look": "To look at:",
@@ -125,10 +128,12 @@ class Demo:
 
     def liuhen(self, *arguments: object, wanted: int = 0) -> str:
         """Run one command as a person would; show it and what it says."""
-        shown = " ".join(["liuhen", *(_shown(argument) for argument in arguments)])
+        typed = [_shown(argument) for argument in arguments]
+        shown = shlex.join(["liuhen", *typed])
         print(f"   $ {shown}", flush=True)
         done = subprocess.run(
-            [*LIUHEN, *map(str, arguments)],
+            [*LIUHEN, *typed],
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -138,6 +143,8 @@ class Demo:
         )
         for line in done.stdout.splitlines():
             print(f"   │ {line}", flush=True)
+        if arguments[0] == "verify":
+            self.say("exit", code=done.returncode)
         if done.returncode != wanted:
             raise DemoError(self.text("failed.command", command=shown, code=done.returncode, wanted=wanted))
         return done.stdout
@@ -161,7 +168,10 @@ class Demo:
         self.say("title")
         self.prepare()
         self.step("keys")
-        self.liuhen("keys", "site", "--out", OUT / "keys", "--name", self.text("agency"), "--device", "demo-0001")
+        self.liuhen(
+            "keys", "site", "--out", OUT / "keys", "--name", self.text("agency"), "--device", "demo-0001",
+            "--lang", self.language,
+        )  # fmt: skip
         with Site(OUT, language=self.language) as site:
             self.start(site)
             session = self.record(site)
@@ -231,7 +241,7 @@ class Demo:
     def prove(self, package: Path, authority: Path) -> None:
         """Verify the package; damage a copy and see it found."""
         self.step("verify")
-        self.liuhen("verify", package, "--authority", authority, wanted=INTACT)
+        self.liuhen("verify", package, "--authority", authority, "--lang", self.language, wanted=INTACT)
         self.step("damage")
         damaged = OUT / "damaged"
         shutil.copytree(package, damaged)
@@ -241,7 +251,7 @@ class Demo:
         before, content[offset] = content[offset], content[offset] ^ 1
         media.write_bytes(content)
         self.say("flipped", path=_shown(media), offset=offset, before=before, after=content[offset])
-        self.liuhen("verify", damaged, "--authority", authority, wanted=BROKEN)
+        self.liuhen("verify", damaged, "--authority", authority, "--lang", self.language, wanted=BROKEN)
 
     def summary(self) -> None:
         """Say what there is to look at, and how to try it oneself."""
@@ -258,10 +268,11 @@ class Demo:
             print(f"   demo-out/{path}   {self.text(key)}")
         print()
         self.say("try")
-        verify = "verify demo-out/mine --authority demo-out/keys/authority.crt"
+        verify = f"verify demo-out/mine --authority demo-out/keys/authority.crt --lang {self.language}"
         for line in (
             "rm -rf demo-out/mine && cp -r demo-out/package demo-out/mine",
-            "printf X | dd of=$(ls demo-out/mine/evidence/media/*.mp4 | head -1) bs=1 seek=100000 conv=notrunc",
+            "f=$(ls demo-out/mine/evidence/media/*.mp4 | head -1)",
+            "printf X | dd of=$f bs=1 seek=5000 conv=notrunc status=none",
             f".venv/bin/liuhen {verify}; echo $?",
         ):
             print(f"   {line}", flush=True)
