@@ -498,6 +498,8 @@ _LENGTHS: Final = {"epoch": 16, "log": 16, "previous_log": 16, "linked_session":
 MAX_MEDIA_SIZE_BYTES: Final = 64 << 20
 """No chunk, photo or details file is larger."""
 MAX_SEQUENCE: Final = 1 << 48
+MAX_MEDIA_TIME_S: Final = 10 * 366 * 86_400
+"""No session lasts ten years; whoever claims so would make programs count that far."""
 
 
 def _check_envelope(envelope: _Envelope) -> None:
@@ -555,4 +557,5 @@ def _bounds(body: Body) -> str | None:
 
 
 def _sane(track: Track) -> bool:
-    return 0 < track.timescale < 1 << 32 and 0 <= track.first_decode <= track.end_decode < 1 << 63
+    last = track.timescale * MAX_MEDIA_TIME_S
+    return 0 < track.timescale < 1 << 32 and 0 <= track.first_decode <= track.end_decode <= last
