@@ -66,6 +66,8 @@ class LogWriter:
             LogFormatError: a record is longer than 4 KiB; nothing was appended.
             SpoolFatalError: the disk failed; the process must end.
         """
+        if not bodies:
+            return []
         now = self._clock.now()
         made: list[Record] = []
         sequence, previous = self.sequence, self.sha256

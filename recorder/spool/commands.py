@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,7 @@ EXIT_DAMAGED = 1
 )
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON  Print JSON")
 @click.option("--lang", type=click.Choice(["zh", "en"]), default="zh", show_default=True, help="语言  Language")
-@click.pass_context
-def check(ctx: click.Context, spool: Path, level: str, lang: str, *, rebuild: bool, as_json: bool) -> None:
+def check(spool: Path, level: str, lang: str, *, rebuild: bool, as_json: bool) -> None:
     """检查存储  Check logs and media of a spool. 退出码 Exit code: 0 完好 sound, 1 有问题 damaged."""
     if not Layout(spool).logs.is_dir():
         raise RecorderError(f"{spool}: not a spool: it has no folder 'logs'")
@@ -45,7 +45,8 @@ def check(ctx: click.Context, spool: Path, level: str, lang: str, *, rebuild: bo
     except OSError as error:
         raise RecorderError(f"{spool}: cannot be read: {os.strerror(error.errno or 0)}") from error
     click.echo(json.dumps(_as_map(report), ensure_ascii=False) if as_json else _as_text(report, lang, rebuilt=rebuild))
-    ctx.exit(EXIT_DAMAGED if report.findings else 0)
+    if report.findings:
+        sys.exit(EXIT_DAMAGED)
 
 
 def _as_map(report: Report) -> dict[str, Any]:

@@ -181,6 +181,8 @@ class Index:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")  # a lost tail is caught up from the logs
         connection.execute("PRAGMA cache_size = -1024")
+        connection.execute("PRAGMA wal_autocheckpoint = 128")  # pages: little of a full disk's reserve
+        connection.execute("PRAGMA journal_size_limit = 524288")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             connection.executescript("BEGIN;" + _SCHEMA + "COMMIT;")

@@ -160,11 +160,12 @@ class IndexKeeper:
             self._index = self._anew()
         self.holes = {}
         try:
+            anew = self._index.meta("receipts_size_bytes") is None
             for log_id, file in self._logs.items():
                 self._catch_up(log_id, file)
             if self._receipts is not None:
                 self._catch_up_receipts(self._receipts)
-            if not fits:
+            if anew:
                 self._find_gone()
         except sqlite3.DatabaseError as error:
             _check_room(error)

@@ -26,6 +26,7 @@ class Layout:
         self.lock = root / "lock"
         self.index = root / "index.db"
         self.reserve = root / "reserve"
+        self.last_reserve = root / "reserve-receipts"
         self.logs = root / "logs"
         self.media = root / "media"
         self.receipts = root / "receipts"

@@ -1,4 +1,4 @@
-"""Room that is kept back, so that a full disk can still be put on record."""
+"""Room that is kept back, so that a full disk can still be put on record, and be freed again."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Reserve:
         sync_directory(self.path.parent)
         step("reserve.made")
         self.held = True
-        log.info("a reserve of %d bytes is kept for records on a full disk", self.size_bytes)
+        log.info("%d bytes are kept back for a full disk (%s)", self.size_bytes, self.path.name)
         return True
 
     def release(self) -> None:
-        """Give the room to the records."""
+        """Give the room to what must still be written."""
         if not self.held:
             return
         self.held = False
         self.path.unlink(missing_ok=True)
         sync_directory(self.path.parent)
-        log.error("the disk is full: the reserve of %d bytes is released for records", self.size_bytes)
+        log.error("the disk is full: the %d bytes of %s are released", self.size_bytes, self.path.name)
 
     def check_media(self) -> None:
         """Refuse media while the reserve is given up.

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import secrets
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from recorder.evidence.records import Boot, Fault, Genesis, Lost, SessionOpen
 from recorder.evidence.statements import MAX_RECEIPT_SIZE_BYTES
 from recorder.spool import garbage, index, media, recovery
 from recorder.spool.chain import LogWriter
-from recorder.spool.errors import SpoolFatalError, SpoolLockedError
+from recorder.spool.errors import DiskFullError, SpoolFatalError, SpoolLockedError
 from recorder.spool.keeper import IndexKeeper
 from recorder.spool.layout import MEDIA_FINISHED_MODE, Layout, free_bytes, open_descriptor
 from recorder.spool.logfile import LogFile, read_frame
@@ -29,7 +29,7 @@ from recorder.spool.receipts import ReceiptTaker, ReceiptVerifier, Taken
 from recorder.spool.reserve import Reserve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from keys.signer import Signer
@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 DEVICE_STREAM_NAME = "device"
+LAST_RESERVE_PART = 4
+"""Of the reserve, as much again as one part in this many is kept for receipts: without them nothing can be freed."""
 _HOUR_NS = 3_600_000_000_000
 
 
@@ -79,6 +82,7 @@ class Spool:
         self._signer = signer
         self._clock = clock
         self._reserve = Reserve(layout.reserve, settings.reserve_size_mib << 20)
+        self._last_reserve = Reserve(layout.last_reserve, self._reserve.size_bytes // LAST_RESERVE_PART)
         self._keeper = IndexKeeper(layout, settings.free_on)
         self._receipts = _open_receipts(layout, self._keeper)
         self._files: dict[bytes, LogFile] = {}
@@ -133,6 +137,7 @@ class Spool:
         return spool
 
     def _start(self, names: list[str], software: str, origin: str, authorities: Sequence[Path]) -> None:
+        self._last_reserve.restore()
         self._reserve.restore()
         found = recovery.open_logs(self.layout, self._keeper)
         self._files = {one.log: one.file for one in found}
@@ -365,7 +370,8 @@ class Spool:
         """
         if self._taker is None:
             return Taken(0, 0, 0)
-        taken = self._taker.take(self._files)
+        taker = self._taker
+        taken = self._with_last_room(lambda: taker.take(self._files))
         if taken.kept:
             self._look_up_newest_receipt()
         return taken
@@ -380,17 +386,30 @@ class Spool:
             SpoolFatalError: the disk failed.
         """
         window_ns = int(self.settings.restore_window_hours * _HOUR_NS)
-        freed = garbage.collect(
-            self.layout,
-            self._keeper,
-            self._files,
-            self._receipts,
-            older_than_utc_ns=self._clock.now().utc_ns - window_ns,
-            wanted_bytes=3 * self._reserve.size_bytes - self.free_bytes(),
-            free_on=self.settings.free_on,
+        freed = self._with_last_room(
+            lambda: garbage.collect(
+                self.layout,
+                self._keeper,
+                self._files,
+                self._receipts,
+                older_than_utc_ns=self._clock.now().utc_ns - window_ns,
+                wanted_bytes=3 * self._reserve.size_bytes - self.free_bytes(),
+                free_on=self.settings.free_on,
+            )
         )
+        self._last_reserve.restore()
         self._reserve.restore()
         return freed
+
+    def _with_last_room(self, act: Callable[[], T]) -> T:
+        """Do what leads to more room; when there is none left for that, give up the last reserve."""
+        try:
+            return act()
+        except DiskFullError:
+            if not self._last_reserve.held:
+                raise
+            self._last_reserve.release()
+            return act()
 
     @property
     def full(self) -> bool:
