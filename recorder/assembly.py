@@ -8,7 +8,7 @@ Rules it keeps:
   *continues* it.
 * Each track's media time only runs on. A fragment that goes back is refused: its source is to be replaced.
 * A track that is silent for longer than :data:`HOLE_SIGNED_NS`, or whose source was replaced, leaves a :class:`Hole`,
-  which the caller signs as a gap.
+  which the caller signs as a gap. A hole lies between two chunks, never inside one.
 * When the init changes (a track is new, or a camera came back with another codec), a new *part* begins.
 * What a source says it received is taken from it; what was written is counted here, from the boxes.
 """
@@ -252,7 +252,7 @@ class Assembler:
         actions: list[Action] = []
         times = self._times(source, runs, actions)
         start_ns = min(start for start, _ in times.values())
-        if self._chunk is not None and self._cuts(self._chunk, start_ns, runs):
+        if self._chunk is not None and (actions or self._cuts(self._chunk, start_ns, runs)):
             actions += self._end()
         if self._chunk is None:
             actions.append(self._begin(start_ns))

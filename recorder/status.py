@@ -27,12 +27,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
 
 def _stream(stream: StreamRecorder, now_boottime_ns: int) -> dict[str, Any]:
     session = stream.session
-    flowing = {
-        track
-        for slot in stream.slots.values()
-        if slot.peer is not None and slot.has_init
-        for track in slot.section.tracks
-    }
+    flowing = {track for slot in stream.slots.values() if slot.flows for track in slot.section.tracks}
     state = "ready"
     if session is not None:
         both = {"video", "audio"} <= flowing or flowing == set(stream.tracks)

@@ -54,6 +54,8 @@ class Slot:
     section: SourceSection
     peer: SourcePeer | None = None
     has_init: bool = False
+    flows: bool = False
+    """A fragment of its present run is on the disk."""
     ended: bool = False
     heard_boottime_ns: int = 0
 
@@ -209,7 +211,7 @@ class StreamRecorder:
         self._sign_close(session.id, session.open_sequence, session.chunks, end, reason, closed_by)
         self.session = None
         for slot in self.slots.values():
-            slot.has_init = False
+            slot.has_init = slot.flows = False
 
     def _sign_close(
         self, session_id: bytes, open_sequence: int, chunks: int, end_boottime_ns: int, reason: str, closed_by: str
@@ -272,7 +274,7 @@ class StreamRecorder:
         slot = self.slots.get(hello.source)
         if slot is None:
             raise PeerLostError(f"stream {self.section.name} has no source {hello.source!r}")
-        slot.peer, slot.has_init = peer, False
+        slot.peer, slot.has_init, slot.flows = peer, False, False
         slot.heard_boottime_ns = self._clock.boottime_ns()
         log.info("source %s/%s connected, pid %d", self.section.name, slot.name, peer.pid)
         session = self.session
@@ -296,7 +298,7 @@ class StreamRecorder:
         if session is None or session.ending is not None or slot.peer is None:
             return
         track_ids = {track: TRACK_IDS[track] for track in slot.section.tracks}
-        slot.has_init = slot.ended = False
+        slot.has_init = slot.flows = slot.ended = False
         slot.heard_boottime_ns = self._clock.boottime_ns()
         self._send(
             slot,
@@ -340,7 +342,7 @@ class StreamRecorder:
     def lost(self, slot: Slot, why: str) -> None:
         """A source's connection is gone."""
         log.warning("source %s/%s lost: %s", self.section.name, slot.name, why)
-        slot.peer, slot.has_init, slot.ended = None, False, True
+        slot.peer, slot.has_init, slot.flows, slot.ended = None, False, False, True
         if self.session is not None:
             for track in slot.section.tracks:
                 self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
@@ -417,6 +419,7 @@ class StreamRecorder:
             ),
         )
         session.sources[slot.name] = (message.instance, message.number)
+        slot.flows = True
         self._send(slot, link.Ack(instance=message.instance, number=message.number))
 
     def _guard(self, slot: Slot, action: object) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAUSE_SHORTEST_NS: Final = 500_000_000
-PAUSE_LONGEST_NS: Final = 10_000_000_000
+PAUSE_LONGEST_NS: Final = 4_000_000_000
 STEADY_NS: Final = 30_000_000_000
 """A source that ran for so long had started well: its next pause is short again."""
 

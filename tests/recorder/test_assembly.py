@@ -111,6 +111,9 @@ def test_a_replaced_source_leaves_a_hole_and_time_runs_on() -> None:
     actions = feed(assembler, "cam", RUN_B, again, later)
     holes = [action for action in actions if isinstance(action, Hole)]
     assert holes == [Hole("video", 3_000_000_000, 9_000_000_000)]
+    accounts = [action.account for action in actions + assembler.finish() if isinstance(action, End)]
+    spans = [(one.tracks["video"].first_decode // 90000, one.tracks["video"].end_decode // 90000) for one in accounts]
+    assert spans == [(2, 3), (9, 11), (11, 12)]
 
 
 def test_another_codec_form_begins_a_new_part() -> None:
