@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +20,9 @@ from tests.support.link import ThinLink
 from tests.uplink.builder import DEVICE, LogBuilder, write_config
 from tests.uplink.farside import FarSide
 from uplink.device.status import Status, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def wait_for(condition: Callable[[], object], what: str, limit_s: float = 20.0) -> None:
@@ -102,7 +104,6 @@ def site_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bench(tmp_path: Path, site_keys: Path) -> Iterator[Bench]:
     run = Path(tempfile.mkdtemp(prefix="liuhen-", dir="/tmp"))
-    os.chmod(run, 0o755)
     bench = Bench(tmp_path, site_keys, Broker(site_keys, tmp_path / "broker").start(), run)
     try:
         yield bench

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from keys.certificates import load_der
 from keys.signer import Signer, open_signer
 from recorder.evidence import records, statements
-from recorder.evidence.records import Record
 from recorder.evidence.statements import MediaReceipt, RecordsReceipt, Statement
 from uplink import protocol
 from uplink.device.logs import without
@@ -26,6 +25,7 @@ from uplink.protocol import Grant, Have, Hello, Holdings, Message, Missing, Piec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recorder.evidence.records import Record
     from tests.support.broker import Broker
 
 Answer = Message

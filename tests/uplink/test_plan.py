@@ -13,7 +13,7 @@ from recorder.evidence.statements import RecordsReceipt
 from uplink.device import plan as planning
 from uplink.device.logs import LogState, without
 from uplink.device.plan import Ask, Plan, SendHello, SendPiece, SendRecords
-from uplink.device.transfers import Candidate, Key
+from uplink.device.transfers import Candidate, Key, Transfer
 from uplink.protocol import Holdings, Missing
 
 LOG = bytes(16)
@@ -367,13 +367,8 @@ def test_another_past_at_the_store_is_noticed_and_does_not_stop_the_device() -> 
 
 @pytest.mark.parametrize("ranges", [[(-5, 3)], [(0, 10**9)], [(5, 5)], [(9, 2)], [(0, 4), (2, 8)], [(50, 60)]])
 def test_nonsense_from_the_store_is_never_sent(ranges: list[tuple[int, int]]) -> None:
-    world = World(10, {4: 40}, in_doubt=True)
-    world.plan.connected(0.0)
-    world.run(1)
-    world.plan.offer(world.candidates())
-    transfer = world.plan.transfers.files[Key(LOG, 4)]
-    transfer.in_doubt = True
-    transfer.answer(Missing(log=LOG, sequence=4, known=True, ranges=ranges), world.now, 10.0)
+    transfer = Transfer(Key(LOG, 4), 40, [(0, 40)], in_doubt=True)
+    transfer.answer(Missing(log=LOG, sequence=4, known=True, ranges=ranges), 1.0, 10.0)
     for first, end in transfer.missing:
         assert 0 <= first < end <= 40
 

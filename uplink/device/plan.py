@@ -42,6 +42,7 @@ FIRST_ANSWER_S: Final = 10.0
 """So long a device with many unreceipted records waits for the first answer before it sends them anyhow."""
 FEW_RECORDS: Final = 200
 MIN_BATCH_SIZE_BYTES: Final = 4 << 10
+QUESTION_PAUSE_S: Final = 0.2
 READY_FILES: Final = 8
 """With fewer files ready to send, files in doubt are asked about."""
 WORK_FILES: Final = 2 * MAX_ASKED
@@ -272,7 +273,7 @@ class Plan:
         self._question = None
         self._unanswered = 0
         self._answered = True
-        self._ask_not_before_s = now_s + 1.0
+        self._ask_not_before_s = now_s + QUESTION_PAUSE_S
         said = {Key(one.log, one.sequence): one for one in message.missing}
         for key in question.media:
             transfer = self.transfers.files.get(key)
@@ -367,7 +368,10 @@ class Plan:
         if self._question is not None or now_s < self._ask_not_before_s:
             return None
         limit = self.overdue_after_s
-        media = self.transfers.to_ask(now_s, limit, MAX_ASKED)
+        # Of a file whose record is not there yet the store knows nothing.
+        media = [one for one in self.transfers.to_ask(now_s, limit) if not one.in_doubt or self._confirmed(one.key)][
+            :MAX_ASKED
+        ]
         overdue = [state.log for state in self.logs.values() if state.overdue(now_s, limit)]
         silence = SILENCE_S if self._waiting() else IDLE_SILENCE_S
         urgent = [one for one in media if not one.in_doubt]
@@ -387,6 +391,9 @@ class Plan:
             media = [*media, *(one for one in self.transfers.counted() if one not in media)][:MAX_ASKED]
         keys = [one.key for one in media]
         return Ask(self._logs_to_ask(overdue, keys), keys)
+
+    def _confirmed(self, key: Key) -> bool:
+        return key.log in self.logs and key.sequence < self.logs[key.log].confirmed
 
     def _logs_to_ask(self, overdue: list[bytes], keys: list[Key]) -> list[bytes]:
         behind = [state.log for state in self.logs.values() if state.confirmed < state.sent]

@@ -200,7 +200,7 @@ class Transfers:
         """Return the files that await an answer or a receipt and so leave room for others."""
         return {key for key, one in self.files.items() if one.complete or one.asked or one.not_before_s > 0}
 
-    def to_ask(self, now_s: float, limit_s: float, most: int) -> list[Transfer]:
+    def to_ask(self, now_s: float, limit_s: float) -> list[Transfer]:
         """Return the files that the store should be asked about, the overdue ones first."""
         due: list[tuple[float, Transfer]] = []
         for one in self.files.values():
@@ -208,7 +208,7 @@ class Transfers:
             if moment is not None and moment <= now_s and not one.asked:
                 due.append((moment, one))
         due.sort(key=lambda pair: pair[0])
-        return [one for _, one in due[:most]]
+        return [one for _, one in due]
 
 
 def _untouched(one: Transfer) -> bool:
