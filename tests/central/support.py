@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from keys import cose
 from keys.certificates import load_der
@@ -202,7 +202,7 @@ class Device:
         self.connections = 0
         self.reasons: list[int] = []
 
-    def __enter__(self) -> Device:
+    def __enter__(self) -> Self:
         self.client.start()
         self.wait(lambda: self.connections > 0)
         return self
@@ -226,7 +226,7 @@ class Device:
             found = condition()
             if found:
                 return found
-            assert time.monotonic() < deadline, f"not in time; heard {self.heard}"
+            assert time.monotonic() < deadline, f"not in time; heard {[type(one).__name__ for one in self.heard]}"
             self.poll()
 
     def send(self, message: protocol.Message) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 from uplink.central import ranges
 from uplink.central.grants import SHORT_SECONDS, GrantBook, Level
@@ -51,7 +52,7 @@ def test_ranges_against_a_plain_set() -> None:
             held = ranges.add(held, offset, end)
             plain |= set(range(offset, end))
         assert plain == {number for offset, end in held for number in range(offset, end)}
-        assert all(one[1] < two[0] for one, two in zip(held, held[1:], strict=False))
+        assert all(one[1] < two[0] for one, two in pairwise(held))
         missing = {number for offset, end in ranges.missing(held, 50, 64) for number in range(offset, end)}
         assert missing == set(range(50)) - plain
         assert ranges.total(held) == len(plain)

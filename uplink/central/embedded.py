@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from keys import cbor
@@ -157,7 +157,8 @@ class EmbeddedArchive(queries.Queries):
     def close(self) -> None:
         """Give up the lease and close the index."""
         if self._held_lease is not None:
-            with index_errors():
+            # Without room the row stays behind; the lock is what counts, and that is free now.
+            with suppress(StoreFullError), index_errors():
                 self._held_lease.release(self._database)
         self._database.close()
 

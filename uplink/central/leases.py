@@ -27,8 +27,8 @@ class Lease:
 
     def release(self, database: sqlite3.Connection) -> None:
         """Let another worker take over at once."""
-        database.execute("DELETE FROM lease WHERE fence = ?", (self.fence,))
         os.close(self.descriptor)
+        database.execute("DELETE FROM lease WHERE fence = ?", (self.fence,))
 
 
 def acquire(database: sqlite3.Connection, folder: Path, first: int, last: int) -> Lease:

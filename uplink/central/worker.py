@@ -223,6 +223,10 @@ class Worker:
     def _dispatch(self, device: str, content: protocol.Message, now_utc_ns: int, answers: Answers) -> None:
         if isinstance(content, protocol.Piece):
             self._archive.heard(device, now_utc_ns, None, None)
+            if self._archive.free_size_bytes() <= self._reserve_size_bytes:
+                # What is left is for records and for answers; the piece will come again.
+                self._say_full("less room than the reserve")
+                return
             try:
                 self._ingest.piece(device, content, now_utc_ns, answers)
             except StoreFullError as error:
