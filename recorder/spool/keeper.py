@@ -15,8 +15,9 @@ from recorder.evidence import records, statements
 from recorder.evidence.errors import RecordError, StatementError
 from recorder.evidence.statements import MediaReceipt, RecordsReceipt
 from recorder.spool import index as index_module
-from recorder.spool.errors import DiskFullError
+from recorder.spool.errors import DiskFullError, SpoolFatalError
 from recorder.spool.index import Index
+from recorder.spool.layout import free_bytes
 from recorder.spool.logfile import Damage, Frame
 from recorder.spool.steps import step
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 500
 """Records or receipts taken in with one commit while catching up."""
+SHORT_OF_ROOM_BYTES: Final = 256 << 10
+"""With less room, an input or output error of SQLite is taken for a full disk."""
 T = TypeVar("T")
 
 
@@ -63,14 +66,17 @@ class IndexKeeper:
         try:
             return Index(self._layout.index)
         except sqlite3.DatabaseError as error:
-            _check_room(error)
-            log.warning("the index cannot be used and is made again: %s", error)
+            self._damaged(error)
             return self._anew()
 
     def _anew(self) -> Index:
         for suffix in ("", "-wal", "-shm"):
             self._layout.index.with_name(self._layout.index.name + suffix).unlink(missing_ok=True)
-        return Index(self._layout.index)
+        try:
+            return Index(self._layout.index)
+        except sqlite3.DatabaseError as error:
+            self._damaged(error)
+            raise SpoolFatalError(f"{self._layout.index}: no index can be made: {error}") from error
 
     def close(self) -> None:
         """Close the index."""
@@ -134,10 +140,9 @@ class IndexKeeper:
                     self._level()
                 return question(self._index)
             except sqlite3.DatabaseError as error:
-                _check_room(error)
+                self._damaged(error)
                 if last:
-                    raise
-                log.warning("the index is damaged and is made again: %s", error)
+                    raise SpoolFatalError(f"{self._layout.index}: a new index fails, too: {error}") from error
                 self.rebuild()
         raise AssertionError
 
@@ -152,25 +157,44 @@ class IndexKeeper:
         try:
             fits = self._fits()
         except sqlite3.DatabaseError as error:
-            _check_room(error)
-            log.warning("the index is damaged and is made again: %s", error)
+            self._damaged(error)
             fits = False
-        if not fits:
-            self._index.close()
-            self._index = self._anew()
+        for last in (False, True):
+            if not fits:
+                self._index.close()
+                self._index = self._anew()
+            try:
+                self._catch_up_all()
+            except sqlite3.DatabaseError as error:
+                self._damaged(error)
+                if last:
+                    raise SpoolFatalError(f"{self._layout.index}: a new index fails, too: {error}") from error
+                fits = False
+            else:
+                self._behind = False
+                return
+
+    def _catch_up_all(self) -> None:
         self.holes = {}
-        try:
-            anew = self._index.meta("receipts_size_bytes") is None
-            for log_id, file in self._logs.items():
-                self._catch_up(log_id, file)
-            if self._receipts is not None:
-                self._catch_up_receipts(self._receipts)
-            if anew:
-                self._find_gone()
-        except sqlite3.DatabaseError as error:
-            _check_room(error)
-            raise
-        self._behind = False
+        anew = self._index.meta("receipts_size_bytes") is None
+        for log_id, file in self._logs.items():
+            self._catch_up(log_id, file)
+        if self._receipts is not None:
+            self._catch_up_receipts(self._receipts)
+        if anew:
+            self._find_gone()
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> None:
+        """Tell a damaged index, which is made again, from a full disk.
+
+        Raises:
+            DiskFullError: it is the disk.
+        """
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        short = free_bytes(self._layout.root) < SHORT_OF_ROOM_BYTES
+        if code == sqlite3.SQLITE_FULL or (code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and short):
+            raise DiskFullError("no room for the index") from error
+        log.warning("the index cannot be used and is made again: %s", error)
 
     def _fits(self) -> bool:
         """Tell whether what the index holds is a beginning of what the logs hold."""
@@ -253,8 +277,3 @@ def _records(file: LogFile, start: int) -> Iterator[tuple[Frame, Record]]:
             yield item, records.parse(item.message)
         except RecordError as error:
             log.error("%s: what stands at %d is no record: %s", file.path.name, item.offset, error)  # noqa: TRY400
-
-
-def _check_room(error: sqlite3.DatabaseError) -> None:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-        raise DiskFullError("no room for the index") from error

@@ -83,6 +83,9 @@ class Spool:
         self._clock = clock
         self._reserve = Reserve(layout.reserve, settings.reserve_size_mib << 20)
         self._last_reserve = Reserve(layout.last_reserve, self._reserve.size_bytes // LAST_RESERVE_PART)
+        for reserve in (self._reserve, self._last_reserve):
+            if free_bytes(layout.root) < self._last_reserve.size_bytes:
+                reserve.release()  # a start needs some room, too
         self._keeper = IndexKeeper(layout, settings.free_on)
         self._receipts = _open_receipts(layout, self._keeper)
         self._files: dict[bytes, LogFile] = {}

@@ -20,6 +20,7 @@ from tests.support.spools import (
     FakeClock,
     Site,
     account,
+    begin,
     check_chain,
     close_session,
     fragment,
@@ -170,12 +171,18 @@ def test_without_any_room_a_record_is_refused_and_no_sequence_is_used(small: Sit
         check_chain(list(reader.records()), small.certificate)
 
 
-def test_a_start_on_a_full_disk(small: Site) -> None:
+@pytest.mark.parametrize("index_lost", [False, True])
+def test_a_start_on_a_full_disk(small: Site, index_lost: bool) -> None:
     spool = small.open()
     session = open_session(spool)
-    fill(spool, session)
+    if index_lost:
+        fill(spool, session)
+    else:
+        begin(spool, session, 0)
     spool.close()
-    (small.root / "index.db").unlink()
+    _fill_up(small.root / "filler")
+    if index_lost:
+        (small.root / "index.db").unlink()
     spool = small.open()
     assert spool.full
     for chunk in list(spool.recovered):
