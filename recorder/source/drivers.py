@@ -23,4 +23,16 @@ def make(section: SourceSection) -> Driver:
         from recorder.source.synthetic import Synthetic
 
         return Synthetic(section)
+    if section.kind == "input":
+        from recorder.source.input import Input
+
+        return Input(section)
+    if section.kind == "pyaudio":
+        from recorder.source.microphone import Microphone
+
+        return Microphone(section)
+    if section.kind == "picamera2":
+        from recorder.source.picamera import PiCamera
+
+        return PiCamera(section)
     raise ConfigError(f'kind = "{section.kind}" is not known; it is synthetic, input, pyaudio or picamera2')

@@ -60,6 +60,8 @@ class _Track:
         self.open: _Timed | None = None
         self.pending: list[tuple[_Timed, int]] = []
         self.end = 0
+        self.last_decode: int | None = None
+        """Of the newest frame, as the camera gave it."""
         self.intervals: deque[int] = deque(maxlen=_USUAL_OVER)
         self.number: int | None = None
         self.counts = _Tally()
@@ -244,7 +246,8 @@ class Muxer:
         earliest = track.open.decode + 1 if track.open is not None else track.end
         if decode < earliest:
             decode = earliest
-            self.corrected += 1
+            self.corrected += track.last_decode is not None and sample.decode <= track.last_decode
+        track.last_decode = sample.decode
         presentation = max(presentation, decode)
         if presentation - decode > _MAX_COMPOSITION:
             raise MuxError(f"a {track.track} frame is shown {presentation - decode} ticks after it is decoded")

@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 _START: Final = b"\x00\x00\x01"
-_PARAMETER_SETS: Final = {"h264": (7, 8), "hevc": (32, 33, 34)}
+_SEQUENCE_SETS: Final = {"h264": 7, "hevc": 33}
 _KEY: Final = {"h264": (5,), "hevc": (16, 17, 18, 19, 20, 21)}
 """IDR slices of H.264; BLA, IDR and CRA pictures of H.265."""
 
@@ -47,9 +47,9 @@ def unit_type(unit: bytes, codec: str) -> int:
     return unit[0] & 0x1F if codec == "h264" else unit[0] >> 1 & 0x3F
 
 
-def parameter_sets(units: list[bytes], codec: str) -> list[bytes]:
-    """Return the units that say how the picture is coded; they change only when the camera's settings change."""
-    return [unit for unit in units if unit and unit_type(unit, codec) in _PARAMETER_SETS[codec]]
+def sequence_sets(units: list[bytes], codec: str) -> list[bytes]:
+    """Return the units that say size and form of the picture; they change only when the camera's settings change."""
+    return [unit for unit in units if unit and unit_type(unit, codec) == _SEQUENCE_SETS[codec]]
 
 
 def is_key(units: list[bytes], codec: str) -> bool:

@@ -41,8 +41,9 @@ ORPHANED_NS: Final = 60_000_000_000
 RECONNECT_NS: Final = 500_000_000
 FLUSH_NS: Final = 2_000_000_000
 """At the end, so long for the recorder to take what is left."""
-ALIVE_NS: Final = 2_000_000_000
+ALIVE_NS: Final = 2_500_000_000
 """Without a fragment for so long (a key frame may be awaited), the recorder is told that the source lives."""
+_REPORT_NS: Final = 60_000_000_000
 _TICK_S: Final = 0.2
 _READ_SIZE_BYTES: Final = 64 << 10
 _MAX_UNSENT_SIZE_BYTES: Final = 1 << 20
@@ -143,6 +144,7 @@ class Runner:
         self._next_connect_ns = now
         self._last_sent_ns = now
         self._corrected = 0
+        self._next_report_ns = 0
         self._exit: int | None = None
         self._orders: dict[type, Callable[[Any], None]] = {
             link.Welcome: self._welcome,
@@ -240,7 +242,9 @@ class Runner:
         now = boottime_ns()
         if self._instance is not None:
             self._instance.tick(now)
-            self._report_corrections(self._instance)
+            if now >= self._next_report_ns and self._instance.corrected > self._corrected:
+                self._next_report_ns = now + _REPORT_NS
+                self._report_corrections(self._instance)
         for stall in self._vigil.stalls(now):
             detail = f"no frame for {stall.silent_ns // 1_000_000} ms"
             self._event("stalled", [stall.track], self._cause(stall.track), detail)
@@ -259,11 +263,9 @@ class Runner:
 
     def _report_corrections(self, instance: Instance) -> None:
         count = instance.corrected - self._corrected
-        if count:
-            self._corrected = instance.corrected
-            self._event(
-                "timestamps", list(instance.formats), self._driver.cause, "times that did not grow were moved on", count
-            )
+        self._corrected = instance.corrected
+        detail = "times that did not grow were moved on"
+        self._event("timestamps", list(instance.formats), self._driver.cause, detail, count)
 
     # -- the recorder --------------------------------------------------------------------------------------------
 
@@ -402,6 +404,6 @@ class Runner:
         until = boottime_ns() + FLUSH_NS
         while boottime_ns() < until and self._connection is not None:
             self._send()
-            if self._connection is None or not (self._connection.unsent or self._instance is not None):
+            if self._connection is None or not (self._connection.unsent or self._events or self._instance is not None):
                 return
             self._wait()

@@ -142,6 +142,10 @@ class FakeRecorder:
             for sample in run.samples
         ]
 
+    def told(self) -> list[tuple[str, list[str], str]]:
+        """The events, without those that only say that the source lives."""
+        return [(one.event, one.tracks, one.cause) for one in self.events if one.event != "waiting"]
+
     def film(self) -> bytes:
         return self.inits[-1][1] + b"".join(payload for _, payload, _ in self.fragments)
 

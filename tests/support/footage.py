@@ -1,0 +1,106 @@
+"""Real footage for tests: Debian's surveillance clip ``vtest.avi``, transcoded once, with sound added."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+CACHE = Path(tempfile.gettempdir()) / f"liuhen-footage-{os.getuid()}"
+_CLIP_FOLDERS = ("/usr/share/doc/opencv-doc/examples", "/usr/share/doc/opencv-doc")
+
+FORMS = {
+    # Key frame every two seconds, no B-frames: an ordinary network camera.
+    "plain": [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-g",
+        "20",
+        "-keyint_min",
+        "20",
+        "-sc_threshold",
+        "0",
+        "-bf",
+        "0",
+    ],
+    # Ten seconds between key frames, and B-frames.
+    "long": [
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-g",
+        "100",
+        "-keyint_min",
+        "100",
+        "-sc_threshold",
+        "0",
+        "-bf",
+        "3",
+    ],
+    "hevc": ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "keyint=20:bframes=2:log-level=error"],
+}
+
+
+def clip() -> Path:
+    """Find the original, whatever way the distribution packs it."""
+    for folder in _CLIP_FOLDERS:
+        for path in sorted(Path(folder).rglob("vtest.avi*")):
+            if path.suffix == ".gz":
+                CACHE.mkdir(exist_ok=True)
+                target = CACHE / "vtest.avi"
+                if not target.exists():
+                    with gzip.open(path, "rb") as packed, target.open("wb") as plain:
+                        shutil.copyfileobj(packed, plain)
+                return target
+            return path
+    raise FileNotFoundError("vtest.avi is missing: apt install opencv-doc")
+
+
+def _once(name: str, arguments: list[str]) -> Path:
+    CACHE.mkdir(exist_ok=True)
+    target = CACHE / name
+    if not target.exists():
+        part = CACHE / f"{os.getpid()}-{name}"
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *arguments, str(part)], check=True, timeout=300)
+        part.replace(target)
+    return target
+
+
+def footage(form: str = "plain", seconds: int = 79) -> Path:
+    """Return an MP4 of real footage, 768 × 576, 10 frames a second, with a changing tone as its sound.
+
+    Args:
+        form: One of :data:`FORMS`.
+        seconds: Its length.
+    """
+    sound = "aevalsrc=0.3*sin(2*PI*t*(300+200*sin(t))):s=48000"
+    return _once(
+        f"{form}-{seconds}.mp4",
+        [
+            *("-t", str(seconds), "-i", str(clip())),
+            *("-f", "lavfi", "-t", str(seconds), "-i", sound),
+            *FORMS[form],
+            *("-c:a", "aac", "-b:a", "64k", "-shortest"),
+        ],
+    )
+
+
+def flash_and_beep(seconds: int = 60, *, bframes: int = 0) -> Path:
+    """Return an MP4 that flashes white and beeps (1 kHz) for the first fifth of each second, 25 frames a second."""
+    picture = "color=c=black:s=320x240:r=25,drawbox=c=white:t=fill:enable='lt(mod(t,1),0.2)'"
+    sound = "aevalsrc='0.5*sin(2*PI*1000*t)*lt(mod(t,1),0.2)':s=48000"
+    return _once(
+        f"flash-{seconds}-{bframes}.mp4",
+        [
+            *("-f", "lavfi", "-t", str(seconds), "-i", picture),
+            *("-f", "lavfi", "-t", str(seconds), "-i", sound),
+            *("-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-bf", str(bframes), "-pix_fmt", "yuv420p"),
+            *("-c:a", "aac", "-b:a", "64k"),
+        ],
+    )
