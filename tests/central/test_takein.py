@@ -1,0 +1,196 @@
+"""The card of a dead device, and the commands that people give."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keys.certificates import Anchors
+from recorder.evidence import records, statements
+from recorder.spool.layout import Layout
+from recorder.spool.logfile import LogFile
+from tests.central.support import Log, log_of
+from tests.support.commands import liuhen
+from uplink.central import access, embedded, takein
+from uplink.central.embedded import EmbeddedArchive
+from uplink.central.errors import NotAStoreError, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.central.conftest import Store
+
+
+def spool_of(folder: Path, log: Log) -> Layout:
+    layout = Layout(folder)
+    layout.make()
+    file = LogFile.create(layout.log(log.log), records.MAX_RECORD_SIZE_BYTES)
+    file.append(log.messages())
+    file.close()
+    layout.media_folder(log.log).mkdir()
+    for sequence, data in log.files.items():
+        body = log.records[sequence].file
+        assert body is not None
+        layout.media_file(log.log, body.media).write_bytes(data)
+    return layout
+
+
+@pytest.fixture
+def config(tmp_path: Path, site: Path) -> Path:
+    keys = site / "central"
+    path = tmp_path / "central.toml"
+    path.write_text(
+        f"""
+[store]
+folder = "{tmp_path / "store"}"
+language = "en"
+[keys]
+receipt = "file:{keys / "receipt.key"}"
+certificate = "{keys / "receipt.crt"}"
+authority = ["{site / "authority.crt"}"]
+[intake]
+broker = "localhost:1"
+key = "{keys / "transport.key"}"
+certificate = "{keys / "transport.crt"}"
+broker_authority = "{site / "authority.crt"}"
+"""
+    )
+    return path
+
+
+def test_a_card_is_taken_in_once_however_often(store: Store, tmp_path: Path) -> None:
+    log = log_of(store.site, files=4)
+    spool_of(tmp_path / "spool", log)
+    first = takein.take_in(store.archive, store.ingest, store.writer, tmp_path / "spool")
+    assert (first.records_new, first.files_new, first.refused) == (7, 4, [])
+    before = store.archive.sessions()
+    second = takein.take_in(store.archive, store.ingest, store.writer, tmp_path / "spool")
+    assert (second.records_new, second.files_new, second.files_held) == (0, 0, 4)
+    assert store.archive.sessions() == before
+    assert before[0].complete_utc_ns is not None
+    anchors = Anchors.load([store.site / "authority.crt"])
+    assert [statements.verify(one, anchors).id for one in second.receipts] == ["store-1"] * 5
+
+
+def test_what_is_wrong_on_a_card_is_not_taken_for_right(store: Store, tmp_path: Path) -> None:
+    log = log_of(store.site, files=4)
+    layout = spool_of(tmp_path / "spool", log)
+    layout.media_file(log.log, 0).unlink()
+    other = layout.media_file(log.log, 1)
+    data = bytearray(other.read_bytes())
+    data[-1] ^= 1
+    other.write_bytes(data)
+    target = layout.media_file(log.log, 2)
+    target.rename(tmp_path / "elsewhere")
+    target.symlink_to(tmp_path / "elsewhere")
+    taken = takein.take_in(store.archive, store.ingest, store.writer, tmp_path / "spool")
+    assert (taken.files_new, taken.files_absent, taken.files_wrong) == (1, 1, 2)
+    assert store.archive.session(b"S" * 16).held == 1
+    assert list((store.folder / "staging").iterdir()) == []
+
+
+def test_a_folder_that_is_no_spool(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no logs"):
+        takein.take_in(store.archive, store.ingest, store.writer, tmp_path)
+
+
+def test_a_store_is_not_made_over_other_things_nor_opened_as_another(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").touch()
+    with pytest.raises(NotAStoreError, match="neither empty nor a store"):
+        embedded.make(tmp_path, "store-1")
+    embedded.make(tmp_path / "s", "store-1")
+    embedded.make(tmp_path / "s", "store-1")
+    with pytest.raises(NotAStoreError, match="belongs to"):
+        EmbeddedArchive(tmp_path / "s", "store-2")
+    with pytest.raises(NotAStoreError, match=r"store\.json"):
+        EmbeddedArchive(tmp_path / "nowhere")
+
+
+def test_the_commands_and_what_they_leave_in_the_access_log(config: Path, site: Path, tmp_path: Path) -> None:
+    log = log_of(site, files=3)
+    spool_of(tmp_path / "spool", log)
+    embedded.make(tmp_path / "store", "store-1")
+    common = ("--config", config, "--reason", "case 7")
+    card = ("central", "take-in", tmp_path / "spool", *common)
+    refused = liuhen(*card)
+    assert refused.returncode == 64
+    assert "--certificate" in refused.stderr
+    certificate = site / "devices" / "sy-0001" / "signing.crt"
+    taken = liuhen(*card, "--certificate", certificate, "--receipts", tmp_path / "receipts", "--json")
+    assert taken.returncode == 0, taken.stderr
+    assert json.loads(taken.stdout)["files_new"] == 3
+    assert (tmp_path / "receipts").stat().st_size > 1000
+
+    listed = json.loads(liuhen("central", "sessions", *common, "--json").stdout)
+    assert [(one["state"], one["files"], one["late"]) for one in listed] == [("complete", 3, False)]
+    assert "complete" in liuhen("central", "sessions", *common).stdout
+    assert "已齐全" in liuhen("central", "sessions", *common, "--lang", "zh").stdout
+    status = json.loads(liuhen("central", "status", *common, "--json").stdout)
+    assert status["devices"][0]["device"] == "sy-0001"
+
+    short = listed[0]["session"][:5]
+    exported = liuhen("export", *common, "--session", short, "--out", tmp_path / "package", "--as", "010123")
+    assert exported.returncode != 64, exported.stderr
+    attested = liuhen("central", "attest", *common, "--session", short, "--out", tmp_path / "a.cose")
+    assert attested.returncode == 0, attested.stderr
+    said = statements.parse((tmp_path / "a.cose").read_bytes(), statements.Attestation)
+    assert said.closed
+    nothing = liuhen("export", *common, "--session", "abcd", "--out", tmp_path / "none")
+    assert nothing.returncode == 64
+
+    noted = [entry for _, entry in access.entries(tmp_path / "store")]
+    assert [entry.action for entry in noted] == [
+        "take-in",
+        "take-in",
+        "take-in-done",
+        "list",
+        "list",
+        "list",
+        "status",
+        "export",
+        "attest",
+    ]
+    assert {entry.reason for entry in noted} == {"case 7"}
+    assert "(010123)" in noted[7].who
+    assert noted[7].subject["session"] == b"S" * 16
+
+
+def test_withheld_files_stay_in_the_store(config: Path, store: Store, tmp_path: Path) -> None:
+    log = log_of(store.site, files=3)
+    spool_of(tmp_path / "spool", log)
+    takein.take_in(store.archive, store.ingest, store.writer, tmp_path / "spool")
+    common = ("export", "--config", config, "--reason", "copy for the party", "--session", "5353")
+    missing = liuhen(*common, "--out", tmp_path / "p1", "--withhold", "3")
+    assert missing.returncode == 64
+    assert "--ground" in missing.stderr
+    outside = liuhen(*common, "--out", tmp_path / "p1", "--withhold", "0-3", "--ground", "trade_secret")
+    assert "not of this session" in outside.stderr
+    done = liuhen(*common, "--out", tmp_path / "p1", "--withhold", "3-4", "--ground", "trade_secret", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["absent"] == [3, 4]
+    assert len(list((tmp_path / "p1" / "evidence" / "media").iterdir())) == 1
+    assert (tmp_path / "p1" / "evidence" / "withheld.cose").exists()
+
+
+def test_a_session_is_late_by_its_records_alone(store: Store) -> None:
+    from uplink.central import overview
+
+    log = Log("sy-0001", log_of(store.site).signer)
+    log.utc_ns -= 25 * overview.HOUR_NS
+    log.genesis()
+    log.session(b"L" * 16, 2)
+    log.utc_ns += 4 * overview.HOUR_NS
+    opened = log.open(b"N" * 16)
+    log.file(b"N" * 16)
+    store.records(log, log.messages())
+    now = log.utc_ns + 21 * overview.HOUR_NS
+    late, soon = overview.sessions_map(store.archive, None, now)
+    assert (late["state"], late["late"], late["files_missing"]) == ("missing", True, 2)
+    assert (soon["state"], soon["late"], soon["soon_late"]) == ("unclosed", False, True)
+    status = overview.status_map(store.archive, "store-1", now)
+    assert status["late"] == [(b"L" * 16).hex()]
+    for language in ("zh", "en"):
+        assert overview.status_text(status, language)
+    assert opened.session == b"N" * 16
