@@ -7,89 +7,25 @@ what the key is for stands in the extended key usage. Both must fit, or the cert
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from keys.errors import CertificateError
+from keys.identity import ID_PATTERN, MAX_CERTIFICATE_SIZE_BYTES, Identity, Role, fingerprint, read_der
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_ARC = "2.25.210416912813288927070753189776651052865"
-"""Our object identifiers stand under a UUID (ITU-T X.667), so they need no registration."""
+__all__ = ["ID_PATTERN", "Anchors", "Identity", "Role", "fingerprint", "load_der", "read_identity"]
 
-ID_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,30})[a-z0-9]")
-MAX_CERTIFICATE_SIZE_BYTES = 4096
 MAX_CHAIN_LENGTH = 4
-
-
-class Role(Enum):
-    """What a key may do: (prefix of the common name, extended key usage)."""
-
-    SIGNING = ("device", f"{_ARC}.1")
-    """Signs the records of one device."""
-    TRANSPORT = ("device", ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string)
-    """Logs one device in at the broker."""
-    RECEIPT = ("store", f"{_ARC}.2")
-    """Signs receipts and attestations of one central store."""
-    OPENING = ("store", f"{_ARC}.3")
-    """Opens sealed media at one central store."""
-    CENTRAL = ("central", ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string)
-    """Logs a central worker in at the broker."""
-    BROKER = ("broker", ExtendedKeyUsageOID.SERVER_AUTH.dotted_string)
-    """The broker's own TLS identity."""
-
-    @property
-    def prefix(self) -> str:
-        """What the common name begins with."""
-        return self.value[0]
-
-    @property
-    def usage(self) -> str:
-        """The extended key usage, dotted."""
-        return self.value[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A certificate as the rest of Liuhen sees it."""
-
-    role: Role
-    id: str
-    """The part of the common name behind the colon, for example a device number."""
-    public_key: bytes
-    """Raw Ed25519 public key, 32 bytes."""
-    kid: bytes
-    """SHA-256 of the DER certificate."""
-    certificate: bytes
-    """DER."""
-    not_before_utc_ns: int
-    not_after_utc_ns: int
-
-    @property
-    def subject(self) -> str:
-        """The common name, for example ``device:sy-0001``."""
-        return f"{self.role.prefix}:{self.id}"
-
-    def valid_at(self, utc_ns: int) -> bool:
-        """Tell whether ``utc_ns`` lies between the certificate's dates."""
-        return self.not_before_utc_ns <= utc_ns <= self.not_after_utc_ns
-
-
-def fingerprint(certificate: bytes) -> str:
-    """Return the SHA-256 of a DER certificate in groups that two people can compare aloud."""
-    digits = hashlib.sha256(certificate).hexdigest().upper()
-    return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
 
 
 def load_der(path: Path) -> bytes:
@@ -98,17 +34,12 @@ def load_der(path: Path) -> bytes:
     Raises:
         CertificateError: missing, unreadable or not a certificate; the message names the file.
     """
+    der = read_der(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_CERTIFICATE_SIZE_BYTES * 2)
-    except OSError as error:
-        raise CertificateError(f"the certificate cannot be read: {error.strerror}: {path}") from error
-    try:
-        if b"-----BEGIN CERTIFICATE-----" in data:
-            return x509.load_pem_x509_certificate(data).public_bytes(serialization.Encoding.DER)
-        return x509.load_der_x509_certificate(data).public_bytes(serialization.Encoding.DER)
+        x509.load_der_x509_certificate(der)
     except ValueError as error:
         raise CertificateError(f"not a certificate: {path}") from error
+    return der
 
 
 def read_identity(certificate: bytes) -> Identity:

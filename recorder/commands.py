@@ -39,7 +39,7 @@ CLOCKS = {"synchronised": ("已校准", "synchronised"), "holdover": ("守时", 
 @CONFIG
 def record(config_path: Path) -> None:
     """Run the recorder of this device until it is told to stop."""
-    from keys.certificates import load_der
+    from keys.identity import read_der
     from keys.signer import open_signer
     from recorder.clock import SystemClock
     from recorder.daemon import SOFTWARE, Daemon
@@ -48,7 +48,7 @@ def record(config_path: Path) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = load(config_path, DeviceConfig)
     _forbid_peeking()
-    signer = open_signer(config.keys.signing, load_der(Path(config.keys.certificate)))
+    signer = open_signer(config.keys.signing, read_der(Path(config.keys.certificate)))
     run = Path(config.device.run)
     run.mkdir(parents=True, exist_ok=True)
     clock = SystemClock(memory=run / "clock-was-synchronised")

@@ -14,8 +14,9 @@ import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keys import cose
+from keys.apart import identify_apart
 from keys.errors import KeysError
-from recorder.evidence import statements
+from keys.identity import Role
 from recorder.evidence.errors import StatementError
 from recorder.evidence.statements import MAX_RECEIPT_SIZE_BYTES, MediaReceipt, RecordsReceipt
 from recorder.spool.errors import ReceiptRefusedError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from keys.certificates import Identity
+    from keys.identity import Identity
     from recorder.spool.index import Index, MediaRow
     from recorder.spool.keeper import IndexKeeper
     from recorder.spool.layout import Layout
@@ -44,8 +45,8 @@ STANDINGS: Final = ("believed", "quarantined")
 class ReceiptVerifier:
     """Proves receipts by the configured authorities.
 
-    The X.509 library is loaded when the first receipt comes. A certificate is proved once; after that a receipt
-    costs one Ed25519 check.
+    A store's certificate is proved once, in a process of its own (:mod:`keys.apart`); after that a receipt costs one
+    Ed25519 check.
     """
 
     def __init__(self, authorities: Sequence[Path]) -> None:
@@ -60,18 +61,21 @@ class ReceiptVerifier:
         """
         try:
             parsed = cose.parse(message, MAX_RECEIPT_SIZE_BYTES)
-            identity = self._proved.get(parsed.kid)
-            if identity is None:
-                from keys.certificates import Anchors
-
-                identity = statements.verify(message, Anchors.load(self._authorities), MAX_RECEIPT_SIZE_BYTES)
-                self._proved[identity.kid] = identity
-                return
+            identity = self._proved.get(parsed.kid) or self._prove(parsed)
             cose.verify(parsed, identity.public_key)
             if cose.payload_map(parsed).get("store") != identity.id:
                 raise StatementError("the receipt speaks for another store than its certificate names")
         except KeysError as error:
             raise StatementError(f"the receipt cannot be believed: {error}") from error
+        self._proved[identity.kid] = identity
+
+    def _prove(self, parsed: cose.Message) -> Identity:
+        if not parsed.chain:
+            raise StatementError("the receipt carries no certificate")
+        identity = identify_apart(self._authorities, parsed.chain[0], Role.RECEIPT, parsed.chain[1:])
+        if identity.kid != parsed.kid:
+            raise StatementError("the receipt carries another certificate than it was signed with")
+        return identity
 
 
 class Taken(NamedTuple):
