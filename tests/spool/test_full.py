@@ -162,6 +162,8 @@ def test_without_any_room_a_record_is_refused_and_no_sequence_is_used(small: Sit
         refused = _refused(spool)
     head = spool.head(0)
     assert head == before
+    file = spool.logs[0].file
+    assert file.path.stat().st_size == file.size_bytes
     filler.unlink()
     (record,) = spool.append(0, None, [Fault(code="storage_full")])
     assert (record.sequence, record.previous_sha256) == (head[0] + 1, head[1])

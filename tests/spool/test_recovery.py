@@ -130,8 +130,20 @@ def test_an_older_index_is_caught_up_and_one_of_another_past_made_again(site: Si
     shutil.rmtree(site.root)
     shutil.copytree(tmp_path / "old", site.root)
     shutil.copy(newer, site.root / "index.db")
+    clock.advance(1)
     spool = site.open(clock)
     assert spool.outstanding().files == 3
+    # The new past grows longer than the first one; the index of the first past comes back.
+    for number in range(3, 9):
+        record_chunk(spool, session, number)
+    spool.close()
+    shutil.copy(newer, site.root / "index.db")
+    spool = site.open(clock)
+    assert spool.outstanding().files == 9
+    log = spool.log_id(CAMERA)
+    for record in site.records(log):
+        row = spool._keeper.ask(lambda one, at=record.sequence: one.media(log, at))  # type: ignore[misc]
+        assert (row.record_sha256 if row else None) == (record.sha256 if record.file else None)
     spool.close()
 
 
