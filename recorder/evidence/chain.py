@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from recorder.evidence.findings import found
-from recorder.evidence.records import ZERO_HASH, Boot, Clock, Genesis, Heads, Record, SessionOpen
+from recorder.evidence.records import ZERO_HASH, Boot, Clock, Genesis, Heads, Lost, Record, SessionOpen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ def check_log(
     if not records:
         return
     moves = [record for record in (*records, *clocks) if isinstance(record.body, Clock)]
+    losses = [record for record in records if isinstance(record.body, Lost)]
     first = records[0]
     yield from _genesis(first)
     last = first
@@ -50,9 +51,18 @@ def check_log(
         if record.sequence == last.sequence + 1:
             yield from _following(record, last)
         elif whole_until is None or last.sequence < whole_until:
-            yield found("sequence-missing", record, first=last.sequence + 1, last=record.sequence - 1)
+            first_gone, last_gone = last.sequence + 1, record.sequence - 1
+            told = any(_tells_lost(one, first.log, first_gone, last_gone) for one in losses)
+            yield found("records-lost" if told else "sequence-missing", record, first=first_gone, last=last_gone)
         yield from _times(record, last, moves)
         last = record
+
+
+def _tells_lost(record: Record, log: bytes, first: int, last: int) -> bool:
+    body = record.body
+    if not isinstance(body, Lost) or body.log not in (None, log):
+        return False
+    return body.first_sequence <= first and last <= body.last_sequence
 
 
 def _strange(record: Record, first: Record) -> Finding | None:

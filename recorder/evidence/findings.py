@@ -80,7 +80,9 @@ CODES: Final[dict[str, Kind]] = {
         session="open-missing tail-missing later-missing no-session",
         chunk="media-absent",
     ),
-    **_kinds(Part.COMPLETENESS, Effect.UNJUDGED, session="session-unclosed", chunk="media-not-here"),
+    **_kinds(
+        Part.COMPLETENESS, Effect.UNJUDGED, session="session-unclosed", log="records-lost", chunk="media-not-here"
+    ),
     **_kinds(
         Part.WITNESS,
         Effect.VIOLATION,

@@ -191,7 +191,11 @@ def conclude(line: Timeline, findings: Iterable[Finding], checked: Checked, rece
     elif (Part.INTEGRITY, Effect.UNJUDGED) in effects:
         integrity = "unjudged"
     completeness = "closed"
-    if (Part.COMPLETENESS, Effect.VIOLATION) in effects or codes & {"media-not-here", "sequence-missing"}:
+    if (Part.COMPLETENESS, Effect.VIOLATION) in effects or codes & {
+        "media-not-here",
+        "sequence-missing",
+        "records-lost",
+    }:
         completeness = "missing"
     else:
         for code, name in (("session-unclosed", "unclosed"), ("media-withheld", "withheld"), ("gap", "gaps")):

@@ -923,7 +923,7 @@ def test_every_finding_code_is_an_attack_or_a_note() -> None:
         *{"genesis-wrong", "boot-head-wrong", "head-contradicted", "stream-missing", "session-mixed", "open-repeated"},
         *{"stored-altered", "media-unreadable", "init-altered", "init-changed", "part-wrong", "time-wrong"},
         *{"no-anchor", "body-malformed", "media-sealed", "media-not-here", "store-certificate-not-valid"},
-        *{"chain-broken"},
+        *{"chain-broken", "records-lost"},
     }
     raised = {entry[2] for entry in ATTACKS.values()}
     serious = {code for code, kind in CODES.items() if kind.effect is not Effect.NOTE}

@@ -250,6 +250,15 @@ def test_chain_broken_and_genesis_in_the_wrong_place(site: Site) -> None:
     assert found == ["chain-broken", "genesis-wrong"]
 
 
+def test_records_that_the_device_lost_and_says_so(site: Site) -> None:
+    drafts = [*forge.before_drafts(), *forge.session_drafts()]
+    lost = records.Lost(first_sequence=3, last_sequence=4, reason="unreadable")
+    drafts.append(Draft(lost, drafts[-1].boottime_ns, None))
+    parsed = [records.parse(message) for message in forge.sign_all(drafts, site)[0]]
+    assert [one.code for one in chain.check_log(parsed[:3] + parsed[5:])] == ["records-lost"]
+    assert [one.code for one in chain.check_log(parsed[:3] + parsed[6:])] == ["sequence-missing"]
+
+
 def test_heads_of_the_device_log_show_a_missing_stream(site: Site) -> None:
     camera, _ = forge.sign_all([*forge.before_drafts(), *forge.session_drafts()], site)
     hashes = {b"L" * 16: {one.sequence: one.sha256 for one in map(records.parse, camera)}}

@@ -36,6 +36,8 @@ UTC0 = 1_790_000_000 * SECOND
 BOOT0 = 500 * SECOND
 """The device's boot-time at the same moment."""
 POLICY = hashlib.sha256(b"policy of the tests").digest()
+STORED: dict[bytes, bytes] = {}
+"""Every stored file that was made, by its digest: what lies on a device or in a store."""
 MOVFLAGS = "frag_keyframe+empty_moov+default_base_moof+cmaf+skip_trailer+frag_discont"
 
 
@@ -266,7 +268,9 @@ def stored_form(content: bytes, draft: Draft, media: int, clip: Clip | None, dev
         parts += writer.frame(stored.INIT, clip.init)
         for fragment in clip.fragments:
             parts += writer.frame(stored.FRAGMENT, fragment)
-    return b"".join(parts)
+    data = b"".join(parts)
+    STORED[hashlib.sha256(data).digest()] = data
+    return data
 
 
 def chunk_draft(clip: Clip, number: int, media: int, session: bytes, zero: int = BOOT0, part: int = 0) -> Draft:
