@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +14,25 @@ from tests.support.broker import Broker
 from uplink import protocol
 from uplink.central import broker as rendered
 from uplink.central.config import CentralConfig
-from uplink.mqtt import Acknowledged, Disconnected, Endpoint, MqttClient, Received, TooLargeError, parse_address
+from uplink.mqtt import (
+    NO_MATCHING_SUBSCRIBERS,
+    Acknowledged,
+    Disconnected,
+    Endpoint,
+    MqttClient,
+    Received,
+    TooLargeError,
+    backoff_ceiling_s,
+    parse_address,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 NOT_AUTHORISED = 0x87
+SO_MAX_PACING_RATE = 47
+TCP_NOTSENT_LOWAT = 25
 
 
 @pytest.fixture
@@ -144,3 +158,53 @@ def test_a_broker_that_dies_and_comes_back(site: Path, broker: Broker) -> None:
             device.client.publish("x", bytes(2 << 20))
         device.send(protocol.Have(nonce=bytes(16), logs=[], outstanding_size_bytes=0))
         device.wait(lambda: device.reasons)
+
+
+def test_nobody_listening_is_told_and_manual_acknowledgement_holds_the_broker_back(site: Path, broker: Broker) -> None:
+    with Device(site, broker.device_port) as device:
+        device.send(protocol.Have(nonce=bytes(16), logs=[], outstanding_size_bytes=0))
+        device.wait(lambda: device.reasons)
+        assert device.reasons == [NO_MATCHING_SUBSCRIBERS]
+        assert not Acknowledged(1, NO_MATCHING_SUBSCRIBERS).delivered
+        where = endpoint(
+            site, broker.central_port, "central", "central:store-1", receive_maximum=3, manual_acknowledge=True
+        )
+        central = MqttClient(where, [f"{protocol.ROOT}/up/+/+/+"])
+        central.start()
+        assert central.events(5)
+        for _ in range(8):
+            device.send(protocol.Have(nonce=bytes(16), logs=[], outstanding_size_bytes=0))
+        device.wait(lambda: len(device.reasons) == 9)
+        found = _received(central, 3)
+        assert [one for one in central.events(0.3) if isinstance(one, Received)] == [], "three are under way, no more"
+        for message in found:
+            central.acknowledge(message)
+        assert len(_received(central, 3)) == 3
+        central.close()
+
+
+def _received(client: MqttClient, count: int) -> list[Received]:
+    found: list[Received] = []
+    deadline = time.monotonic() + 10
+    while len(found) < count:
+        assert time.monotonic() < deadline
+        found += [one for one in client.events(0.2) if isinstance(one, Received)]
+    return found
+
+
+def test_limits_of_the_socket_hold_for_later_connections_too(site: Path, broker: Broker) -> None:
+    with Device(site, broker.device_port) as device:
+        device.client.limit_rate(123_456)
+        device.client.limit_kernel(32 << 10)
+        for turn in (1, 2):
+            device.wait(lambda turn=turn: device.connections == turn)
+            opened = device.client._socket
+            assert opened.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE) == 123_456
+            assert opened.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == 32 << 10
+            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            broker.kill()
+            broker.start()
+
+
+def test_the_wait_before_a_new_connection_grows_to_a_bound() -> None:
+    assert [backoff_ceiling_s(failures) for failures in (0, 1, 3, 7, 400)] == [1, 2, 8, 120, 120]

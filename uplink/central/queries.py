@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recorder.evidence.records import Record
 
 MAX_ALARMS: Final = 1000
-MAX_ISSUED: Final = 4096
+MAX_ISSUED: Final = 1 << 16
 """So many receipts are remembered a device."""
 _PRUNE_EVERY: Final = 256
 _SESSION: Final = (
