@@ -36,10 +36,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INBOX_BATCH: Final = 256
-"""Most files taken from the inbox at a time."""
+INBOX_BATCH: Final = 64
+"""Most files taken from the inbox at a time, so that recording never waits long."""
+EXAMINED_AT_A_TIME: Final = 1
+"""Most certificates examined while one batch is taken: each costs a process, and strangers' are free to send."""
 STORAGES: Final = ("stored", "secured")
 STANDINGS: Final = ("believed", "quarantined")
+
+
+class _WaitsError(Exception):
+    """The receipt's certificate is to be examined with a later batch."""
 
 
 class ReceiptVerifier:
@@ -52,12 +58,18 @@ class ReceiptVerifier:
     def __init__(self, authorities: Sequence[Path]) -> None:
         self._authorities = authorities
         self._proved: dict[bytes, Identity] = {}
+        self._examinations_left = 0
+
+    def begin_batch(self) -> None:
+        """Say that another batch is taken: some certificates may be examined again."""
+        self._examinations_left = EXAMINED_AT_A_TIME
 
     def __call__(self, message: bytes) -> None:
         """Prove one receipt.
 
         Raises:
             StatementError: no store of a trusted authority signed it.
+            _WaitsError: not in this batch.
         """
         try:
             parsed = cose.parse(message, MAX_RECEIPT_SIZE_BYTES)
@@ -72,6 +84,9 @@ class ReceiptVerifier:
     def _prove(self, parsed: cose.Message) -> Identity:
         if not parsed.chain:
             raise StatementError("the receipt carries no certificate")
+        if self._examinations_left == 0:
+            raise _WaitsError
+        self._examinations_left -= 1
         identity = identify_apart(self._authorities, parsed.chain[0], Role.RECEIPT, parsed.chain[1:])
         if identity.kid != parsed.kid:
             raise StatementError("the receipt carries another certificate than it was signed with")
@@ -116,14 +131,20 @@ class ReceiptTaker:
         known = frozenset(logs)
         news: dict[bytes, RecordsReceipt | MediaReceipt] = {}
         refused = repeated = 0
+        done: list[Path] = []
+        self._verifier.begin_batch()
         for path in names:
             try:
                 message = _read(path)
                 receipt = self._judge(message, known)
+            except _WaitsError:
+                continue
             except (ReceiptRefusedError, StatementError) as error:
                 refused += 1
                 log.warning("receipt %s refused: %s", path.name, error)
+                done.append(path)
                 continue
+            done.append(path)
             if receipt is None:
                 repeated += 1
             else:
@@ -139,7 +160,7 @@ class ReceiptTaker:
                 ]
             )
             log.info("%d receipts kept", len(news))
-        for path in names:
+        for path in done:
             path.unlink(missing_ok=True)
             step("inbox.removed")
         return Taken(len(news), repeated, refused)
