@@ -28,7 +28,8 @@ class Direction:
         """Wait as long as a line of this rate takes for ``size`` bytes."""
         if self.bytes_per_s is not None:
             now = time.monotonic()
-            self._free_at_s = max(now, self._free_at_s) + size / self.bytes_per_s
+            # A late wake-up may be caught up with, a pause of the sender may not.
+            self._free_at_s = max(now - 2 * STEP_S, self._free_at_s) + size / self.bytes_per_s
             time.sleep(max(0.0, self._free_at_s - now))
         self.passed_size_bytes += size
 
@@ -54,13 +55,14 @@ class ThinLink:
     def __post_init__(self) -> None:
         self.up = Direction(self.bytes_per_s)
         self.down = Direction(self.bytes_per_s)
+        self._buffer_size_bytes = max(BUFFER_SIZE_BYTES, int((self.bytes_per_s or 0) * 4 * STEP_S))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         # Small before the connection is made: the window that the sender sees is set then.
         if self.bytes_per_s is not None:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_SIZE_BYTES)
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_size_bytes)
         self.port = int(self._listener.getsockname()[1])
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         if self.cut_every_s is not None:
@@ -82,7 +84,7 @@ class ThinLink:
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self.bytes_per_s is not None:
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_SIZE_BYTES)
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._buffer_size_bytes)
             with self._lock:
                 self._pairs.append((near, far))
                 self.connections += 1

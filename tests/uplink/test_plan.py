@@ -326,9 +326,34 @@ def test_a_replayed_receipt_lowers_nothing() -> None:
     for nonce in (None, bytes(16)):
         old = RecordsReceipt(store="s", utc_ns=1, device="d", log=LOG, next_sequence=7, nonce=nonce)
         world.plan.records_receipt(old, world.now, ours=True)
+        assert world.plan.logs[LOG].acknowledged == 50
     world.run(200)
     assert world.plan.logs[LOG].acknowledged == 50
     assert world.sent_records == sent
+
+
+def test_after_a_fall_back_older_receipts_say_nothing() -> None:
+    state = LogState(LOG, next_sequence=50, acknowledged=50, sent=50, confirmed=50)
+    state.asked()
+    fresh = RecordsReceipt(store="s", utc_ns=9, device="d", log=LOG, next_sequence=20, nonce=bytes(16))
+    assert state.answer(fresh, ours=True, now_s=1.0, limit_s=10.0)
+    assert state.next_range(1.0) == (20, 50)
+    state.receipt(RecordsReceipt(store="s", utc_ns=8, device="d", log=LOG, next_sequence=50), ours=True, now_s=1.0)
+    assert (state.acknowledged, state.next_range(1.0)) == (20, (20, 50))
+
+
+def test_what_was_under_way_when_the_connection_ended_is_asked_about_at_once() -> None:
+    world = World(10, {4: 300_000})
+    world.plan.connected(0.0)
+    world.run(2)
+    assert 0 < world.sent_media_bytes < 300_000
+    world.plan.disconnected(world.now)
+    world.plan.connected(world.now)
+    assert world.plan.transfers.files[Key(LOG, 4)].in_doubt
+    began = world.now
+    world.settle(60)
+    assert world.sent_media_bytes == 300_000
+    assert world.now - began < 9  # no receipt had to be overdue first
 
 
 def test_records_that_the_disk_lost_stop_nothing() -> None:
