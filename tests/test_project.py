@@ -30,3 +30,19 @@ def test_links_of_a_document_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
     missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
     assert not missing
+
+
+def test_each_guarantee_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text().split("## Guarantees")[1].split("\n## ")[0]
+    guarantees = re.split(r"^(?=\*\*G\d+\.)", text, flags=re.MULTILINE)[1:]
+    wrong = []
+    for guarantee in guarantees:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", guarantee)
+        if not named:
+            wrong.append(f"{guarantee[:8]} names no test")
+        for file, function in named:
+            path = ROOT / file
+            if not path.exists() or (function and f"def {function}(" not in path.read_text()):
+                wrong.append(f"{guarantee[:8]} names {file}::{function}")
+    assert len(guarantees) >= 15
+    assert not wrong
