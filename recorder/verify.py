@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from recorder.evidence.accounting import Content
+    from recorder.evidence.findings import Finding
     from recorder.evidence.records import Record
     from recorder.evidence.verdict import Verdict
 
 STORE_MARK = "store.json"
+SHOWN_OF_A_KIND = 5
 STORE_JUDGE = "uplink.central.verify:judge_store"
 """``judge_store(folder, anchors) -> Iterator[Verdict]``; by name, for the device's side does not import the store's."""
 
@@ -204,9 +207,23 @@ def lines(one: Verdict, lang: str) -> list[str]:
             f"  {text('verdict.witness')}  {text(f'verdict.{one.witness}', time=when or '–')}",
         ]
     said.append(f"  {text('verdict.checked', **_checked(one, lang))}")
-    said += [f"  ! [{finding.code}] {finding.sentence(lang)}" for finding in one.findings]
-    said += [f"  - {note.sentence(lang)}" for note in one.notes]
+    said += _listed(one.findings, "  ! [{code}] {sentence}", lang) + _listed(one.notes, "  - {sentence}", lang)
     said.append(f"  => {_result(one, lang)}")
+    return said
+
+
+def _listed(findings: Sequence[Finding], form: str, lang: str) -> list[str]:
+    """One line each; of a kind that fills the screen the first ones and a count (``--json`` has them all)."""
+    counts = Counter(finding.code for finding in findings)
+    shown: Counter[str] = Counter()
+    said: list[str] = []
+    for finding in findings:
+        shown[finding.code] += 1
+        if shown[finding.code] <= SHOWN_OF_A_KIND:
+            said.append(form.format(code=finding.code, sentence=finding.sentence(lang)))
+        elif shown[finding.code] == counts[finding.code]:
+            more = counts[finding.code] - SHOWN_OF_A_KIND
+            said.append("  … " + texts.text("verdict.more", lang, count=more, code=finding.code))
     return said
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 MAX_DRIFT_PPM: Final = 500
 """The kernel slews a clock by no more (adjtimex)."""
-CLOCK_READING_NS: Final = 100_000_000
-"""UTC and boot-time are two readings; a busy machine can pause between them."""
+CLOCK_SILENT_NS: Final = 600_000_000
+"""A device signs a step of its clock from half a second on; two readings can be a pause apart."""
 DECLARED_WITHIN_NS: Final = 10_000_000_000
 """A clock record follows the move that it declares within this time."""
 
@@ -102,8 +102,10 @@ def _times(record: Record, last: Record, moves: Sequence[Record]) -> Iterator[Fi
         yield found("boottime-back", record)
         return
     moved = (record.utc_ns - record.boottime_ns) - (last.utc_ns - last.boottime_ns)
-    allowed = passed * MAX_DRIFT_PPM // 1_000_000 + CLOCK_READING_NS
-    if abs(moved) <= allowed or any(_declares(move, record, last, moved, allowed) for move in moves):
+    allowed = passed * MAX_DRIFT_PPM // 1_000_000 + CLOCK_SILENT_NS
+    # A clock that was never set and now is has moved: the two qualities say so themselves.
+    was_set = last.clock == "unset" and record.clock != "unset"
+    if was_set or abs(moved) <= allowed or any(_declares(move, record, last, moved, allowed) for move in moves):
         return
     yield found("clock-moved", record, seconds=f"{moved / 1e9:+.1f}")
 
@@ -115,7 +117,7 @@ def _declares(move: Record, record: Record, last: Record, moved: int, allowed: i
         return False
     if not last.boottime_ns - DECLARED_WITHIN_NS <= move.boottime_ns <= record.boottime_ns + DECLARED_WITHIN_NS:
         return False
-    tolerance = allowed + CLOCK_READING_NS + (body.uncertainty_ns or 0)
+    tolerance = allowed + (body.uncertainty_ns or 0)
     if body.step_ns is not None:
         return abs(body.step_ns - moved) <= tolerance
     bound = body.bound_utc_ns - body.bound_boottime_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from keys import cose
@@ -149,16 +149,14 @@ def _received(session: Timeline, attestation: Attestation) -> Iterator[Finding]:
     ]
     if outside:
         yield found("witness-partial", outside[0], at=outside[0].sequence)
-    for first, last, received in attestation.received:
-        ahead = (
-            record
-            for record in session.records
-            if first <= record.sequence <= last
-            and record.clock == "synchronised"
-            and record.utc_ns > received + AHEAD_NS
-        )
-        for record in islice(ahead, 1):
+    ranges = sorted(attestation.received)
+    for record in session.records:
+        place = bisect_right(ranges, record.sequence, key=lambda one: one[0]) - 1
+        if place < 0 or record.sequence > ranges[place][1] or record.clock != "synchronised":
+            continue
+        if record.utc_ns > ranges[place][2] + AHEAD_NS:
             yield found("time-after-receipt", record)
+            return
 
 
 def receipted(

@@ -169,6 +169,14 @@ def test_declared_clock_step_is_no_finding(site: Site, tmp_path: Path) -> None:
     assert (result.exit_code, result.findings) == (0, ())
 
 
+def test_clock_that_is_set_at_last_is_no_finding(site: Site, tmp_path: Path) -> None:
+    drafts = forge.session_drafts()
+    for draft in drafts[:5]:
+        draft.clock, draft.utc_offset_ns = "unset", 0
+    result = judge(write(forge.record(site, drafts), tmp_path / "p"), site)
+    assert (result.exit_code, result.findings) == (0, ())
+
+
 def test_unset_clock_is_shown_in_the_film(site: Site, tmp_path: Path) -> None:
     drafts = forge.session_drafts()
     for draft in drafts:
