@@ -389,17 +389,21 @@ class Spool:
             SpoolFatalError: the disk failed.
         """
         window_ns = int(self.settings.restore_window_hours * _HOUR_NS)
-        freed = self._with_last_room(
-            lambda: garbage.collect(
-                self.layout,
-                self._keeper,
-                self._files,
-                self._receipts,
-                older_than_utc_ns=self._clock.now().utc_ns - window_ns,
-                wanted_bytes=3 * self._reserve.size_bytes - self.free_bytes(),
-                free_on=self.settings.free_on,
+        try:
+            freed = self._with_last_room(
+                lambda: garbage.collect(
+                    self.layout,
+                    self._keeper,
+                    self._files,
+                    self._receipts,
+                    older_than_utc_ns=self._clock.now().utc_ns - window_ns,
+                    wanted_bytes=3 * self._reserve.size_bytes - self.free_bytes(),
+                    free_on=self.settings.free_on,
+                )
             )
-        )
+        except DiskFullError as error:
+            log.warning("nothing can be freed now: %s", error)
+            freed = garbage.Freed(0, 0)
         self._last_reserve.restore()
         self._reserve.restore()
         return freed
