@@ -16,6 +16,7 @@ from tests.support.commands import liuhen
 from uplink.central import access, embedded, takein
 from uplink.central.embedded import EmbeddedArchive
 from uplink.central.errors import NotAStoreError, StoreError
+from uplink.central.verify import judge_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,3 +195,45 @@ def test_a_session_is_late_by_its_records_alone(store: Store) -> None:
     for language in ("zh", "en"):
         assert overview.status_text(status, language)
     assert opened.session == b"N" * 16
+
+
+def test_a_store_is_judged_by_what_lies_in_it(store: Store, site: Path, tmp_path: Path) -> None:
+    log = log_of(site, files=3)
+    spool_of(tmp_path / "spool", log)
+    takein.take_in(store.archive, store.ingest, store.writer, tmp_path / "spool")
+    anchors = Anchors.load([site / "authority.crt"])
+    whole, session = judge_store(store.folder, anchors)
+    assert whole.integrity == "intact"
+    assert session.session == b"S" * 16
+    assert session.witness == "attested"
+    assert not [one for one in session.findings if "stored" in one.code or "media" in one.code]
+
+    file = store.archive.file(log.device, log.log, 3)
+    assert file is not None
+    path = store.archive.path(file)
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    _, session = judge_store(store.folder, anchors)
+    assert "stored-altered" in [one.code for one in session.findings]
+    assert session.exit_code == 1
+    path.unlink()
+    _, session = judge_store(store.folder, anchors)
+    assert session.exit_code == 1
+
+
+def test_records_that_come_later_are_attested_again(store: Store, site: Path) -> None:
+    log = log_of(site, files=1)
+    store.records(log, log.messages())
+    store.piece(log, 2, 0, log.files[2])
+    state = store.archive.session(b"S" * 16)
+    first = store.archive.attestation(state)
+    assert first is not None
+    later = log.file(b"S" * 16)
+    store.records(log, log.messages(later))
+    assert store.archive.attestation(state) is None
+    store.piece(log, later, 0, log.files[later])
+    again = store.archive.attestation(state)
+    assert again is not None
+    assert statements.parse(again, statements.Attestation).later == [later]
+    assert store.archive.session(b"S" * 16).complete_utc_ns == state.complete_utc_ns

@@ -107,8 +107,13 @@ def check_mark(folder: Path, store: str | None = None) -> str:
 class EmbeddedArchive(queries.Queries):
     """A store in one folder. One object, one thread."""
 
-    def __init__(self, folder: Path, store: str | None = None) -> None:
+    def __init__(self, folder: Path, store: str | None = None, *, read_only: bool = False) -> None:
         """Open the store in ``folder``, which :func:`make` has made.
+
+        Args:
+            folder: where it is.
+            store: the id that it must have; any when absent.
+            read_only: change nothing, not even a missing table.
 
         Raises:
             NotAStoreError: see :func:`check_mark`.
@@ -118,23 +123,26 @@ class EmbeddedArchive(queries.Queries):
         self.store = check_mark(folder, store)
         self._media = MediaFolder(folder)
         with index_errors():
-            database = sqlite3.connect(folder / INDEX, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            uri = f"{(folder / INDEX).resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            database = sqlite3.connect(uri, timeout=_BUSY_TIMEOUT_S, isolation_level=None, uri=True)
             super().__init__(database)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("PRAGMA foreign_keys = ON")
-            self._make_tables()
+            if not read_only:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                database.execute("PRAGMA foreign_keys = ON")
+                self._media.make()
+            self._make_tables(read_only=read_only)
         self._staged: dict[int, ranges.Ranges] = {}
         self._changed: set[int] = set()
         self._version = -1
         self._fence: int | None = None
         self._held_lease: leases.Lease | None = None
 
-    def _make_tables(self) -> None:
+    def _make_tables(self, *, read_only: bool) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if version == schema.VERSION:
             return
-        if version != 0:
+        if version != 0 or read_only:
             raise NotAStoreError(f"{self.folder}: an index of version {version}; this program knows {schema.VERSION}")
         self._database.execute("BEGIN IMMEDIATE")
         if self._database.execute("PRAGMA user_version").fetchone()[0] == 0:

@@ -45,8 +45,12 @@ class MediaFolder:
         self._media = root / "media"
         self._staging = root / "staging"
         self._unsynced: set[Path] = set()
-        for folder in (self._media, self._staging):
-            folder.mkdir(exist_ok=True)
+
+    def make(self) -> None:
+        """Make both folders where they are missing."""
+        with disk_errors(f"{self._root} cannot be written"):
+            for folder in (self._media, self._staging):
+                folder.mkdir(exist_ok=True)
 
     def staged(self, key: int) -> Path:
         """Where the pieces of a file lie."""

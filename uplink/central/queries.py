@@ -32,7 +32,7 @@ _SESSION: Final = (
 _COMPLETE: Final = _SESSION + (  # noqa: S608 - constants
     " JOIN record r ON r.log_id = s.log_id AND r.sequence = s.close_sequence"
     " AND r.session = s.session AND r.branch IS NOT NULL"
-    " WHERE s.log_id = ? AND s.complete_utc_ns IS NULL AND s.held = s.files AND s.open_sequence IS NOT NULL"
+    " WHERE s.log_id = ? AND s.attestation IS NULL AND s.held = s.files AND s.open_sequence IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM lost o WHERE o.log_id = s.log_id"
     "  AND o.first_sequence <= s.close_sequence AND o.last_sequence >= s.open_sequence)"
 )
@@ -106,7 +106,7 @@ class Queries:
             "  THEN end_utc_ns ELSE max(end_utc_ns, :utc) END,"
             " close_sequence = coalesce(:close, close_sequence),"
             " start_utc_ns = min(start_utc_ns, :utc), records = records + 1, files = files + :files,"
-            " missing_size_bytes = missing_size_bytes + :size,"
+            " missing_size_bytes = missing_size_bytes + :size, attestation = NULL,"
             " last_received_utc_ns = max(last_received_utc_ns, :received)",
             values,
         )
@@ -175,6 +175,15 @@ class Queries:
         """Return all devices by id."""
         return [DeviceState(*row) for row in self._all("SELECT * FROM device ORDER BY device")]
 
+    def known_devices(self) -> list[str]:
+        """Return the ids of all devices that logs are held of."""
+        return [str(row[0]) for row in self._all("SELECT DISTINCT device FROM log ORDER BY device")]
+
+    def followed_branch(self, device: str, log: bytes) -> int | None:
+        """Return the branch that a log's device follows now; None where nothing hangs together yet."""
+        row = self._one("SELECT branch FROM log WHERE device = ? AND log = ?", device, log)
+        return None if row is None or row[0] is None else int(row[0])
+
     def logs(self, device: str) -> list[tuple[bytes, int]]:
         """Return (log id, stream) of a device's logs, oldest first."""
         return [
@@ -219,7 +228,7 @@ class Queries:
         """Return the earliest end (UTC ns) of a session that still lacks files; None when nothing is missing."""
         row = self._one(
             "SELECT min(s.end_utc_ns) FROM session s JOIN log l ON l.id = s.log_id"
-            " WHERE l.device = ? AND s.complete_utc_ns IS NULL AND s.missing_size_bytes > 0",
+            " WHERE l.device = ? AND s.missing_size_bytes > 0",
             device,
         )
         return None if row[0] is None else int(row[0])
@@ -234,7 +243,8 @@ class Queries:
     def keep_attestation(self, state: SessionState, message: bytes, utc_ns: int) -> None:
         """Keep the attestation of a complete session."""
         self._database.execute(
-            "UPDATE session SET complete_utc_ns = ?, attestation = ? WHERE log_id = ? AND session = ?",
+            "UPDATE session SET complete_utc_ns = coalesce(complete_utc_ns, ?), attestation = ?"
+            " WHERE log_id = ? AND session = ?",
             (utc_ns, message, self._log_id(state.device, state.log), state.session),
         )
 

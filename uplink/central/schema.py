@@ -103,11 +103,12 @@ CREATE TABLE session (
     missing_size_bytes INTEGER NOT NULL,
     last_received_utc_ns INTEGER NOT NULL,
     complete_utc_ns INTEGER,                         -- when everything from open to close was here
-    attestation BLOB,                                -- signed then
+    attestation BLOB,                                -- NULL again when a record comes later
     PRIMARY KEY (log_id, session)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX session_by_id ON session (session);
-CREATE INDEX session_unfinished ON session (log_id) WHERE complete_utc_ns IS NULL;
+CREATE INDEX session_unattested ON session (log_id) WHERE attestation IS NULL;
+CREATE INDEX session_missing ON session (log_id) WHERE missing_size_bytes > 0;
 
 CREATE TABLE issued (                                -- the newest receipts given to each device
     id INTEGER PRIMARY KEY,

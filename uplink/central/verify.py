@@ -1,15 +1,18 @@
-"""Judges what an embedded store holds: each session, against the attestation that the store gave. No key is needed."""
+"""Judging a store as an outsider would: by its records, files and attestations, without any private key.
+
+The index only says where things are. What it claims of them counts for nothing here: signatures, digests and the chain
+are checked again, and a session is witnessed by the attestation that was signed when it was complete.
+"""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
-from recorder.evidence import accounting, inspection, statements, verdict
+from recorder.evidence import accounting, chain, inspection, records, verdict
+from recorder.evidence.findings import found
 from recorder.evidence.signers import Signers
-from recorder.verify import stored_content
-from uplink.central import attest
-from uplink.central.attest import NotAttestableError
+from recorder.evidence.timeline import Timeline
+from recorder.verify import sessions_of, stored_content
 from uplink.central.embedded import EmbeddedArchive
 
 if TYPE_CHECKING:
@@ -18,65 +21,83 @@ if TYPE_CHECKING:
 
     from keys.certificates import Anchors
     from recorder.evidence.accounting import Content
+    from recorder.evidence.findings import Finding
     from recorder.evidence.records import Record
     from recorder.evidence.verdict import Verdict
-    from uplink.central.archive import Archive, Entry, SessionState
+    from uplink.central.archive import SessionState
 
 
 def judge_store(folder: Path, anchors: Anchors) -> Iterator[Verdict]:
-    """Judge every session of the store in ``folder``.
+    """Judge each log of each device as a whole, then each session in it.
 
-    Files that have not arrived are elsewhere, not lost: the verdict is then that it cannot be judged yet.
+    A session that is not wholly here carries no attestation yet; it is unwitnessed, and cannot be judged.
 
     Raises:
-        NotAStoreError: the folder is no store of this format.
+        NotAStoreError: the folder is no store.
+        StoreFailedError: its index cannot be read.
     """
-    archive = EmbeddedArchive(folder)
+    archive = EmbeddedArchive(folder, read_only=True)
     try:
-        signers: dict[str, Signers] = {}
-        for state in archive.sessions():
-            certificates = archive.certificates(state.device)
-            known = signers.setdefault(state.device, Signers(certificates, anchors))
-            attestation = archive.attestation(state)
-            evidence = verdict.Evidence(
-                messages=[entry.message for entry in _entries(archive, state, attestation)],
-                certificates=certificates,
-                contents=partial(_contents, archive),
-                attestation=attestation,
-                session=state.session,
-                files_expected=False,
-            )
-            yield verdict.judge(evidence, anchors, signers=known)
+        for device in archive.known_devices():
+            yield from _judge_device(archive, device, anchors)
     finally:
         archive.close()
 
 
-def _entries(archive: Archive, state: SessionState, attestation: bytes | None) -> list[Entry]:
-    """The session's records, and the later ones that the attestation speaks of."""
-    try:
-        entries = attest.session_entries(archive, state)
-    except NotAttestableError:
-        return list(archive.entries_of_session(state.device, state.log, state.session))
-    if attestation is None:
-        return entries
-    vouched = set(statements.parse(attestation, statements.Attestation).later)
-    later = attest.later_entries(archive, state, entries[-1].sequence)
-    return entries + [entry for entry in later if entry.sequence in vouched]
+def _judge_device(archive: EmbeddedArchive, device: str, anchors: Anchors) -> Iterator[Verdict]:
+    certificates = archive.certificates(device)
+    signers = Signers(certificates, anchors)
+    logs = [(log, *_read_log(archive, device, log)) for log, _ in archive.logs(device)]
+    hashes = {log: {record.sequence: record.sha256 for record in parsed} for log, parsed, _ in logs}
+    device_logs = [record for _, parsed, _ in logs for record in parsed if record.stream == 0]
+    clocks = [record for record in device_logs if record.kind == "clock"]
+    heads = list(chain.check_heads(device_logs, hashes))
+    states = {(state.log, state.session): state for state in archive.sessions(device)}
+    for log, parsed, known in logs:
+        findings = [*known, *signers.check(parsed), *chain.check_log(parsed, None, clocks)]
+        if parsed and parsed[0].stream == 0:
+            findings += heads
+        yield verdict.conclude(Timeline(None, tuple(parsed)), findings, verdict.Checked(records=len(parsed)), None)
+        for messages, session in sessions_of(parsed):
+            attestation = _attestation(archive, states.get((log, session)))
+            evidence = verdict.Evidence(
+                messages=messages,
+                certificates=certificates,
+                contents=lambda files: _contents(archive, files),
+                attestation=attestation,
+                session=session,
+                files_expected=attestation is not None,
+                hashes=hashes[log],
+                clocks=clocks,
+            )
+            yield verdict.judge(evidence, anchors, signers=signers)
 
 
-def _contents(archive: Archive, records: Sequence[Record]) -> Iterator[Content]:
-    # The index answers one thread; only reading and hashing are spread over the processors.
-    paths = {record.sha256: _path(archive, record) for record in records}
+def _read_log(archive: EmbeddedArchive, device: str, log: bytes) -> tuple[list[Record], list[Finding]]:
+    """Return the records of the branch that the device follows, and what is known of other ones."""
+    branch = archive.followed_branch(device, log)
+    parsed = [records.parse(entry.message) for entry in archive.entries(device, log, 0, records.MAX_SEQUENCE, branch)]
+    findings = []
+    for other in archive.branches(device, log, 0, records.MAX_SEQUENCE):
+        code = "tail-lost-known" if other.classed == "tail-lost" else "fork-known"
+        at = next((record for record in parsed if record.sequence == other.sequence), None)
+        findings.append(found(code, at, at=other.sequence))
+    return parsed, findings
+
+
+def _attestation(archive: EmbeddedArchive, state: SessionState | None) -> bytes | None:
+    return None if state is None else archive.attestation(state)
+
+
+def _contents(archive: EmbeddedArchive, files: Sequence[Record]) -> Iterator[Content]:
+    # The index belongs to this thread; only the reading of files is shared out.
+    paths: dict[bytes, Path] = {}
+    for record in files:
+        for file in list(archive.files(record.device, record.log, record.sequence, record.sequence)):
+            paths[file.record_sha256] = archive.path(file)
 
     def read(record: Record) -> Content:
-        path = paths[record.sha256]
+        path = paths.get(record.sha256)
         return accounting.NOT_HERE if path is None else stored_content(path)
 
-    yield from inspection.read_in_order(records, read)
-
-
-def _path(archive: Archive, record: Record) -> Path | None:
-    for file in archive.files(record.device, record.log, record.sequence, record.sequence):
-        if file.record_sha256 == record.sha256 and file.held:
-            return archive.path(file)
-    return None
+    return inspection.read_in_order(files, read)
