@@ -121,6 +121,7 @@ def judge_spool(root: Path, anchors: Anchors, material: Sequence[bytes]) -> Iter
     device_logs = [record for one in logs for record in one.records if record.stream == 0]
     clocks = [record for record in device_logs if record.kind == "clock"]
     heads = list(chain.check_heads(device_logs, hashes))
+    device_hashes = [hashes[one.log] for one in logs if one.records and one.records[0].stream == 0]
     signers = Signers(material, anchors)
     for one in logs:
         findings = [*signers.check(one.records), *chain.check_log(one.records, None, clocks)]
@@ -128,6 +129,8 @@ def judge_spool(root: Path, anchors: Anchors, material: Sequence[bytes]) -> Iter
             findings.append(found("records-unreadable", error=f"{one.damaged} frames"))
         if one.records and one.records[0].stream == 0:
             findings += heads
+        else:
+            findings += chain.check_device_head(one.records, device_hashes)
         line = Timeline(None, tuple(one.records))
         yield verdict.conclude(line, findings, verdict.Checked(records=len(one.records)), None)
         for messages, session in sessions_of(one.records):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from recorder.evidence.findings import found
-from recorder.evidence.records import ZERO_HASH, Boot, Clock, Genesis, Heads, Lost, Record, SessionOpen
+from recorder.evidence.records import ZERO_HASH, Boot, Clock, Heads, Lost, Record, SessionClose, SessionOpen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -146,15 +146,17 @@ def check_heads(device_log: Sequence[Record], logs: Mapping[bytes, Mapping[int, 
                 yield found("stream-missing", record, stream=stream, log=log.hex())
 
 
-def check_device_head(opening: Record, device_log: Mapping[int, bytes]) -> Iterator[Finding]:
-    """Check the device log's head that a session-open names, where the device log is at hand."""
-    body = opening.body
-    if isinstance(body, SessionOpen):
-        known = device_log.get(body.device_head_sequence, body.device_head_sha256)
-        if known != body.device_head_sha256:
-            yield found("head-contradicted", opening, stream=0, at=body.device_head_sequence)
+def check_device_head(records: Iterable[Record], device_logs: Sequence[Mapping[int, bytes]]) -> Iterator[Finding]:
+    """Check the device log's heads that session-open and session-close name, where device logs are at hand.
 
-
-def genesis_certificate(record: Record) -> bytes | None:
-    """Return the digest of the certificate that a genesis names, None for any other record."""
-    return record.body.certificate_sha256 if isinstance(record.body, Genesis) else None
+    Args:
+        records: the records of a stream's log.
+        device_logs: for each log of stream 0 at hand, sequence to record hash; a device can have begun a new one.
+    """
+    for record in records:
+        body = record.body
+        if not isinstance(body, SessionOpen | SessionClose):
+            continue
+        known = {log[body.device_head_sequence] for log in device_logs if body.device_head_sequence in log}
+        if known and body.device_head_sha256 not in known:
+            yield found("head-contradicted", record, stream=0, at=body.device_head_sequence)

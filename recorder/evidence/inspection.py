@@ -63,7 +63,7 @@ def list_package(root: Path) -> Listing:
     Raises:
         PackageError: ``root`` is not a folder with ``evidence`` in it.
     """
-    if root.is_symlink() or not (root / "evidence").is_dir():
+    if not (root / "evidence").is_dir():
         raise PackageError(f"{root} is not a package: it has no folder 'evidence'")
     listing = Listing(root)
     waiting = [""]

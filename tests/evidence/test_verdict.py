@@ -279,9 +279,9 @@ def test_heads_of_the_device_log_show_a_missing_stream(site: Site) -> None:
     messages, _ = forge.sign_all([Draft(records.Heads(heads=heads), BOOT0, None, log=b"D" * 16, stream=0)], site)
     found = [one.code for one in chain.check_heads([records.parse(messages[0])], hashes)]
     assert found == ["stream-missing", "head-contradicted", "stream-missing"]
-    opening = records.parse(camera[1])
-    assert not list(chain.check_device_head(opening, {7: b"h" * 32}))
-    assert [one.code for one in chain.check_device_head(opening, {7: b"y" * 32})] == ["head-contradicted"]
+    parsed = [records.parse(message) for message in camera]
+    assert not list(chain.check_device_head(parsed, [{7: b"h" * 32}, {7: b"y" * 32, 9: b"i" * 32}]))
+    assert [one.code for one in chain.check_device_head(parsed, [{7: b"y" * 32}])] == ["head-contradicted"]
 
 
 def test_store_certificate_that_was_not_valid(site: Site, tmp_path: Path) -> None:
