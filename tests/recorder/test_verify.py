@@ -185,7 +185,8 @@ def test_spool_without_the_certificate_or_the_authority(recording: Recording, si
 
 def test_store(recording: Recording, site: Site, tmp_path: Path) -> None:
     folder = store(recording, tmp_path / "store")
-    (one,) = judge(folder, site)
+    log, one = judge(folder, site)
+    assert (log.session, log.findings) == (None, ())
     assert (one.exit_code, one.findings, one.completeness, one.witness) == (0, (), "gaps", "attested")
     assert one.checked.media == 13
 
