@@ -93,20 +93,35 @@ buckets = "{self.buckets}"
         self.process.wait()
 
     def close(self) -> None:
+        self.broker.stop()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(20) == 0, self.log()
-        self.broker.stop()
+            try:
+                assert self.process.wait(20) == 0, self.log()
+            finally:
+                self.process.kill()
 
     def archive(self) -> EmbeddedArchive:
         return EmbeddedArchive(self.store)
 
 
 @pytest.fixture
-def centre(site: Path, tmp_path: Path) -> Iterator[Centre]:
-    made = Centre(site, tmp_path, tmp_path / "store").start()
-    yield made
-    made.close()
+def centre_of(site: Path, tmp_path: Path) -> Iterator[Callable[..., Centre]]:
+    """Start a centre with these options; whatever happens, it is gone afterwards."""
+    made: list[Centre] = []
+
+    def start(store: Path = tmp_path / "store", **options: str) -> Centre:
+        made.append(Centre(site, tmp_path, store, **options))
+        return made[-1].start()
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def centre(centre_of: Callable[..., Centre]) -> Centre:
+    return centre_of()
 
 
 def upload(device: Device, log: Log, timeout_s: float = 60.0) -> None:
@@ -249,10 +264,10 @@ def test_a_store_restored_from_a_backup_gets_everything_again(site: Path, centre
     assert "unknown-receipt" in said.stdout
 
 
-def test_messages_of_other_buckets_are_left_alone(site: Path, tmp_path: Path) -> None:
+def test_messages_of_other_buckets_are_left_alone(site: Path, centre_of: Callable[..., Centre]) -> None:
     own = int(protocol.bucket("device:sy-0001"), 16)
     buckets = f"{own + 1:02x}-ff" if own < 255 else "00-fe"
-    centre = Centre(site, tmp_path, tmp_path / "store", buckets=buckets).start()
+    centre = centre_of(buckets=buckets)
     log = log_of(site)
     with Device(site, centre.broker.device_port) as device:
         device.hello()
@@ -268,8 +283,8 @@ def test_messages_of_other_buckets_are_left_alone(site: Path, tmp_path: Path) ->
     archive.close()
 
 
-def test_rubbish_is_refused_and_its_sender_not_heard_for_a_while(site: Path, tmp_path: Path) -> None:
-    centre = Centre(site, tmp_path, tmp_path / "store", extra="max_bad_per_minute = 20").start()
+def test_rubbish_is_refused_and_its_sender_not_heard_for_a_while(site: Path, centre_of: Callable[..., Centre]) -> None:
+    centre = centre_of(extra="max_bad_per_minute = 20")
     log = log_of(site)
     honest = Log("sy-0002", signer_of(site, "sy-0002"))
     honest.genesis()
@@ -291,7 +306,6 @@ def test_rubbish_is_refused_and_its_sender_not_heard_for_a_while(site: Path, tmp
         other.wait(lambda: other.records_receipts(honest.log))
         device.poll(0.3)
         assert device.heard == [], "muted"
-    centre.close()
 
 
 def test_a_second_worker_refuses_and_takes_over_when_the_first_is_dead(centre: Centre) -> None:
@@ -314,8 +328,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_gives_no_receipt_and_recovers(site: Path, tmp_path: Path, small: Path) -> None:
-    centre = Centre(site, tmp_path, small / "store", store_extra="reserve_size_mib = 8").start()
+def test_a_full_disk_gives_no_receipt_and_recovers(site: Path, small: Path, centre_of: Callable[..., Centre]) -> None:
+    centre = centre_of(small / "store", store_extra="reserve_size_mib = 8")
     ballast = small / "ballast"
     log = log_of(site, files=6, size_bytes=2_000_000)
     with Device(site, centre.broker.device_port) as device:
@@ -335,12 +349,13 @@ def test_a_full_disk_gives_no_receipt_and_recovers(site: Path, tmp_path: Path, s
         upload(device, log)
         check_everything(centre, device, log)
         centre.wait(lambda: "there is room again" in centre.log())
-    centre.close()
 
 
-def test_a_disk_without_any_room_gives_no_receipt_and_recovers(site: Path, tmp_path: Path, small: Path) -> None:
+def test_a_disk_without_any_room_gives_no_receipt_and_recovers(
+    site: Path, small: Path, centre_of: Callable[..., Centre]
+) -> None:
     """Not even the index can be written: nothing is kept, nothing is said, nothing breaks."""
-    centre = Centre(site, tmp_path, small / "store", store_extra="reserve_size_mib = 0").start()
+    centre = centre_of(small / "store", store_extra="reserve_size_mib = 0")
     ballast = small / "ballast"
     log = log_of(site, files=3, size_bytes=500_000)
     with Device(site, centre.broker.device_port) as device:
@@ -363,4 +378,3 @@ def test_a_disk_without_any_room_gives_no_receipt_and_recovers(site: Path, tmp_p
         ballast.unlink()
         upload(device, log)
         check_everything(centre, device, log)
-    centre.close()

@@ -236,6 +236,9 @@ class Archive(Protocol):
     def devices(self) -> list[DeviceState]:
         """Return all devices by id."""
 
+    def known_devices(self) -> list[str]:
+        """Return the ids of all devices that logs are held of."""
+
     def logs(self, device: str) -> list[tuple[bytes, int]]:
         """Return (log id, stream) of a device's logs, oldest first."""
 

@@ -30,9 +30,10 @@ _SESSION: Final = (
     " s.complete_utc_ns FROM session s JOIN log l ON l.id = s.log_id"
 )
 _COMPLETE: Final = _SESSION + (  # noqa: S608 - constants
-    " JOIN record r ON r.log_id = s.log_id AND r.sequence = s.close_sequence"
-    " AND r.session = s.session AND r.branch IS NOT NULL"
-    " WHERE s.log_id = ? AND s.attestation IS NULL AND s.held = s.files AND s.open_sequence IS NOT NULL"
+    " WHERE s.log_id = ? AND s.attestation IS NULL AND s.held = s.files"
+    " AND s.open_sequence IS NOT NULL AND s.close_sequence IS NOT NULL"
+    " AND EXISTS (SELECT 1 FROM record r WHERE r.log_id = s.log_id AND r.session = s.session"
+    "  AND r.sequence = s.close_sequence AND r.branch IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM lost o WHERE o.log_id = s.log_id"
     "  AND o.first_sequence <= s.close_sequence AND o.last_sequence >= s.open_sequence)"
 )

@@ -26,7 +26,7 @@ from uplink.central.grants import GrantBook, Level
 from uplink.central.ingest import Answers, Ingest, device_of
 from uplink.central.receipts import Writer
 from uplink.errors import ProtocolError
-from uplink.mqtt import Endpoint, MqttClient, MqttError, Received, parse_address
+from uplink.mqtt import Connected, Endpoint, MqttClient, MqttError, Received, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -164,7 +164,10 @@ class Worker:
         notify.ready(f"store {self._writer.store}")
         try:
             while not stop.is_set():
-                received = [event for event in self._client.events(WAIT_S) if isinstance(event, Received)]
+                events = self._client.events(WAIT_S)
+                if any(isinstance(event, Connected) for event in events):
+                    self._announce()
+                received = [event for event in events if isinstance(event, Received)]
                 for start in range(0, len(received), MAX_BATCH_MESSAGES):
                     self._batch(received[start : start + MAX_BATCH_MESSAGES])
                 notify.watchdog()
@@ -172,6 +175,20 @@ class Worker:
             self._client.close()
             self._archive.close()
             log.info("store %s: ended", self._writer.store)
+
+    def _announce(self) -> None:
+        """Tell every device that is known here that the store works: what it receipted once may be gone from it."""
+        payload = protocol.encode(protocol.Started())
+        for device in self._archive.known_devices():
+            subject = protocol.subject(device)
+            if int(protocol.bucket(subject), 16) in self._buckets:
+                self._publish(protocol.down_topic(subject, protocol.Started), payload)
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        try:
+            self._client.publish(topic, payload, ANSWER_EXPIRY_S)
+        except MqttError as error:
+            log.info("an answer was not sent (%s); the device will ask again", error)
 
     # -- one batch -------------------------------------------------------------------------------------------------
 
@@ -193,10 +210,7 @@ class Worker:
             self._archive.rollback()
             raise
         for topic, payload in outgoing:
-            try:
-                self._client.publish(topic, payload, ANSWER_EXPIRY_S)
-            except MqttError as error:
-                log.info("an answer was not sent (%s); the device will ask again", error)
+            self._publish(topic, payload)
         for message in received:
             self._client.acknowledge(message)
 
