@@ -128,6 +128,13 @@ class Finding(NamedTuple):
         for name, group in (("cause", "gap"), ("reason", "notrec")):
             if name in values:
                 values[name] = texts.named(group, values[name], language)
+        for name in ("track", "tracks"):
+            if name in values:
+                tracks = (texts.named("track", track, language) for track in values[name].split("+"))
+                values[name] = texts.text("page.comma", language).join(tracks)
+        if "length_ns" in values:
+            known = values["length_ns"]
+            values["length"] = texts.length(int(known), language) if known else texts.text("page.unknown", language)
         return texts.text(f"found.{self.code}", language, **values)
 
     def plain(self) -> dict[str, Any]:

@@ -334,5 +334,5 @@ def _notes(line: Timeline, parsed: Sequence[Record]) -> Iterator[Finding]:
         elif isinstance(record.body, Chunk) and record.body.recovered is not None:
             yield found("recovered", record, how=record.body.recovered)
     for gap in line.interruptions:
-        whole = texts.clock_length(gap.length_ns) if gap.length_ns is not None else "?"
-        yield found("gap", gap.record, gap.start_ns, cause=gap.cause, tracks="+".join(gap.tracks), length=whole)
+        whole = "" if gap.length_ns is None else gap.length_ns
+        yield found("gap", gap.record, gap.start_ns, cause=gap.cause, tracks="+".join(gap.tracks), length_ns=whole)
