@@ -118,7 +118,7 @@ class Input:
         log.info("input opened: %s", described)
         timescales = {track: lane.timescale for track, lane in lanes.items()}
         aligner = Aligner(timescales, reports=self._url.startswith("rtsp"))
-        for raw in self._packets(container, streams, timescales, sink):
+        for raw in self._packets(container, streams, aligner, sink):
             for timed in aligner.put(raw):
                 for sample in lanes[timed.raw.track].samples(timed, sink):
                     sink.put(sample)
@@ -139,10 +139,16 @@ class Input:
             return _CodedVideo(self._section, stream)
         return _CodedAudio(self._section, stream)
 
-    def _packets(
-        self, container: Any, streams: dict[str, Any], timescales: dict[str, int], sink: Sink
-    ) -> Iterator[Raw]:
+    def _packets(self, container: Any, streams: dict[str, Any], aligner: Aligner, sink: Sink) -> Iterator[Raw]:
+        timescales = aligner.timescales
         names = {stream.index: track for track, stream in streams.items()}
+        # Ticks of the stream to ticks of the track, as two integers: reading them from each packet costs more than all.
+        ratios = {
+            track: (stream.time_base.numerator * timescales[track], stream.time_base.denominator)
+            for track, stream in streams.items()
+        }
+        last: dict[str, int | None] = {}
+        reports = self._url.startswith("rtsp") and len(streams) > 1
         paced = not self._network and not self._device
         start_ns: int | None = None
         shift_ns = 0
@@ -154,9 +160,10 @@ class Input:
                 track = names[packet.stream.index]
                 scale = timescales[track]
                 moved = shift_ns * scale // 1_000_000_000
-                shown = _rescale(packet.pts, packet.time_base, scale)
-                decoded = _rescale(packet.dts, packet.time_base, scale)
-                duration = _rescale(packet.duration, packet.time_base, scale) or 0
+                ratio = ratios[track]
+                shown = _rescale(packet.pts, ratio)
+                decoded = _rescale(packet.dts, ratio)
+                duration = _rescale(packet.duration, ratio) or 0
                 raw = Raw(
                     track=track,
                     packet=packet,
@@ -164,8 +171,12 @@ class Input:
                     decode=None if decoded is None else decoded + moved,
                     duration=duration,
                     arrival_ns=boottime_ns(),
-                    reported=packet.has_sidedata("rtcp_sr"),
+                    reported=reports
+                    # Asking is dear, and of use only at the start and where the stream steps.
+                    and (aligner.holding or decoded is None or last.get(track) != decoded - duration)
+                    and packet.has_sidedata("rtcp_sr"),
                 )
+                last[track] = decoded
                 if paced:
                     due_ns = nanoseconds(raw.decode or raw.presentation or 0, scale)
                     start_ns = raw.arrival_ns - due_ns if start_ns is None else start_ns
@@ -180,10 +191,8 @@ class Input:
             shift_ns += end_ns
 
 
-def _rescale(value: int | None, time_base: Fraction | None, timescale: int) -> int | None:
-    if value is None or time_base is None:
-        return None
-    return (2 * value * time_base.numerator * timescale + time_base.denominator) // (2 * time_base.denominator)
+def _rescale(value: int | None, ratio: tuple[int, int]) -> int | None:
+    return None if value is None else (2 * value * ratio[0] + ratio[1]) // (2 * ratio[1])
 
 
 class _Passed:

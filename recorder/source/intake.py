@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from recorder.source.driver import Format
 
 MAX_QUEUED_SIZE_BYTES: Final = 32 << 20
+_URGENT_SIZE_BYTES: Final = 1 << 20
+"""Frames wait for the loop's next turn, a tenth of a second at most; so much of them wakes it at once."""
 _MAX_QUEUED_EVENTS: Final = 100
 
 
@@ -43,7 +45,7 @@ class Intake:
         self._stop = threading.Event()
         self._key = threading.Event()
         self.fileno = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        """Readable when there is something to take."""
+        """Readable when there is something to take that should not wait for the loop's next turn."""
 
     def formats(self, formats: dict[str, Format]) -> None:
         """Take what the driver says of its tracks."""
@@ -59,7 +61,9 @@ class Intake:
                 return
             self._size_bytes += len(sample.data)
             self._items.append(sample)
-        os.eventfd_write(self.fileno, 1)
+            urgent = self._size_bytes > _URGENT_SIZE_BYTES
+        if urgent:
+            os.eventfd_write(self.fileno, 1)
 
     def event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
         """Take an event."""

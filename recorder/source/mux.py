@@ -244,14 +244,16 @@ class Muxer:
             return []
         decode = max(sample.decode - track.zero, 0)
         earliest = track.open.decode + 1 if track.open is not None else track.end
+        # Holes are looked for in the camera's own times: ours are moved where they begin before zero.
+        interval = None if track.last_decode is None else sample.decode - track.last_decode
         if decode < earliest:
             decode = earliest
-            self.corrected += track.last_decode is not None and sample.decode <= track.last_decode
+            self.corrected += interval is not None and interval <= 0
         track.last_decode = sample.decode
         presentation = max(presentation, decode)
         if presentation - decode > _MAX_COMPOSITION:
             raise MuxError(f"a {track.track} frame is shown {presentation - decode} ticks after it is decoded")
-        out = self._follow(track, decode, sample)
+        out = self._follow(track, decode, interval, sample)
         usual = track.usual(sample.duration)
         first = track.pending[0][0].decode if track.pending else decode
         if (
@@ -263,20 +265,19 @@ class Muxer:
         track.open = _Timed(sample, decode, presentation - decode)
         return out + self.tick(sample.arrival_ns)
 
-    def _follow(self, track: _Track, decode: int, sample: Sample) -> list[Piece]:
-        """Close the frame before the one at ``decode``, and count a hole between them."""
-        before = track.open.decode if track.open is not None else track.pending[-1][0].decode if track.pending else None
-        if before is None and not track.end:
+    def _follow(self, track: _Track, decode: int, interval: int | None, sample: Sample) -> list[Piece]:
+        """Close the frame before the one at ``decode``, which the camera says came ``interval`` later; count a hole."""
+        if interval is None:
             return []
         usual = track.usual(sample.duration)
-        interval = decode - before if before is not None else decode - track.end + usual
         if interval > HOLE_FACTOR * usual:
             track.counts.holes += 1
             track.counts.holes_ns += nanoseconds(interval - usual, track.timescale)
         if nanoseconds(interval, track.timescale) <= MAX_FRAGMENT_NS:
-            track.intervals.append(interval)
+            if interval > 0:
+                track.intervals.append(interval)
             if track.open is not None:
-                track.close(interval)
+                track.close(decode - track.open.decode)
                 return []
         track.close(usual)
         return self._emit() if decode != track.end else []

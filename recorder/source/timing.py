@@ -72,11 +72,17 @@ class Aligner:
             timescales: Of each track, ticks a second.
             reports: Sender reports are to be expected.
         """
+        self.timescales = timescales
         self._tracks = {track: _Track(scale) for track, scale in timescales.items()}
         self._reports = reports and len(timescales) > 1
         self._held: list[Raw] | None = []
         self.moved: list[Moved] = []
         """Moves since the caller last cleared this."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether packets still wait for what relates the tracks."""
+        return self._held is not None
 
     def put(self, raw: Raw) -> list[Timed]:
         """Take a packet; return those that now have times, in order of arrival.

@@ -172,6 +172,7 @@ def test_a_key_frame_shown_at_zero_and_decoded_before_is_kept(init: bytes) -> No
     pieces = mux(samples, muxer)
     assert times(init, pieces, "video") == [index * 3600 for index in range(10)]
     assert muxer.corrected == 0
+    assert total(pieces, "video", "holes") == 0
 
 
 def test_times_that_do_not_grow_cost_no_picture(init: bytes) -> None:
