@@ -113,8 +113,18 @@ class Who(Message, frozen=True, kw_only=True, omit_defaults=True):
     kid: bytes
 
 
+class Started(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Down. The store has begun to work, perhaps from a backup: ask it what it has, each device in its own time."""
+
+
 UP: Final[dict[str, type[Message]]] = {"hello": Hello, "records": Records, "piece": Piece, "have": Have}
-DOWN: Final[dict[str, type[Message]]] = {"receipts": Receipts, "holdings": Holdings, "grant": Grant, "who": Who}
+DOWN: Final[dict[str, type[Message]]] = {
+    "receipts": Receipts,
+    "holdings": Holdings,
+    "grant": Grant,
+    "who": Who,
+    "started": Started,
+}
 _NAME_OF: Final = {struct: name for name, struct in (UP | DOWN).items()}
 M = TypeVar("M", bound=Message)
 

@@ -92,17 +92,18 @@ class Part:
             self.process.wait()
 
     def stop(self, timeout_s: float = GENTLE_END_S) -> int | None:
-        """Ask it to end; kill its group when it does not. Return its exit code."""
-        if self.process is None:
+        """Ask it to end; kill its group when it does not. Return its exit code; from now on it need not run."""
+        process, self.process = self.process, None
+        if process is None:
             return None
-        if self.process.poll() is None:
-            self.process.terminate()
+        if process.poll() is None:
+            process.terminate()
             try:
-                self.process.wait(timeout_s)
+                process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
-        return self.process.returncode
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return process.returncode
 
     def log(self) -> str:
         """Return what it has said so far."""

@@ -237,6 +237,8 @@ class Agent:
             self._plan.grant(message.size_bytes, message.seconds, now_s)
         elif isinstance(message, protocol.Who):
             self._plan.who()
+        elif isinstance(message, protocol.Started):
+            self._plan.store_started(now_s)
 
     def _receipts(self, messages: list[bytes], now_s: float) -> None:
         believed: list[tuple[Key, int, bytes]] = []

@@ -38,6 +38,8 @@ OVERDUE_S: Final = 10.0
 OVERDUE_PIECE_TIMES: Final = 3.0
 DEAF_MIN_S: Final = 0.2
 DEAF_MAX_S: Final = 60.0
+STARTED_SPREAD_S: Final = 5.0
+"""Devices ask a store that has just started within so long of each other, not all at once."""
 FIRST_ANSWER_S: Final = 10.0
 """So long a device with many unreceipted records waits for the first answer before it sends them anyhow."""
 FEW_RECORDS: Final = 200
@@ -242,6 +244,12 @@ class Plan:
     def who(self) -> None:
         """The store does not know who signs here."""
         self._say_hello = self.connected_s is not None
+
+    def store_started(self, now_s: float) -> None:
+        """The store began anew, and may have lost what it had receipted: ask, but not all devices at once."""
+        if self.connected_s is not None and not self._to_ask:
+            self._to_ask = list(self.logs)
+            self._ask_not_before_s = max(self._ask_not_before_s, now_s + STARTED_SPREAD_S * self.jitter())
 
     def grant(self, size_bytes: int, seconds: int, now_s: float) -> None:
         """The store grants a level."""
