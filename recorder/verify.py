@@ -63,7 +63,10 @@ def verify(
     """
     anchors = Anchors.load(authorities)
     material = [certificates.load_der(one) for one in device_certificates]
-    verdicts = list(judge_path(path, anchors, material))
+    try:
+        verdicts = list(judge_path(path, anchors, material))
+    except OSError as error:
+        raise ConfigError(f"{error.filename or path} cannot be read: {error.strerror}") from error
     if as_json:
         result = {"exit_code": worst(verdicts), "authorities": anchors.fingerprints}
         click.echo(json.dumps(result | {"verdicts": [one.plain() for one in verdicts]}, ensure_ascii=False, indent=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -378,3 +379,26 @@ def test_every_code_has_a_sentence_in_both_languages() -> None:
         for language in texts.LANGUAGES:
             assert isinstance(texts._catalogue()[text_id][language], str), text_id
     assert {one[6:] for one in texts.ids() if one.startswith("found.")} == set(CODES)
+
+
+def test_both_languages_fill_in_the_same_names() -> None:
+    for text_id in texts.ids():
+        names = [set(re.findall(r"\{(\w+)\}", texts._catalogue()[text_id][language])) for language in texts.LANGUAGES]
+        assert names[0] == names[1], text_id
+
+
+def test_lengths_and_moments_in_words() -> None:
+    assert [texts.length(value) for value in (0, 400_000_000, 9_990_000_000, 61 * SECOND, 3600 * SECOND)] == [
+        "0秒",
+        "0.4秒",
+        "9.9秒",
+        "1分1秒",
+        "1小时",
+    ]
+    assert texts.length(3661 * SECOND, "en") == "1 h 1 min 1 s"
+    assert texts.clock_length(3_723 * SECOND) == "1:02:03"
+    assert texts.moment(0) == "1970-01-01 08:00:00"
+    assert texts.moment(-1) is None
+    assert texts.moment(10**30) is None
+    assert texts.named("gap", "a cause of later") == "a cause of later"
+    assert texts.named("gap", "x" * 200 + "\n") == "x" * 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -201,6 +202,20 @@ def test_store_with_an_altered_file(recording: Recording, site: Site, tmp_path: 
     data[-100] ^= 1
     media[5].write_bytes(data)
     assert verify.worst(judge(folder, site)) == 1
+
+
+def test_unreadable_names_and_files_are_told_not_raised(recording: Recording, site: Site, tmp_path: Path) -> None:
+    package = write(recording, tmp_path / "package")
+    (package / os.fsdecode(b"\xff\xfe\n.mp4")).write_bytes(b"x")
+    done = liuhen("verify", package, "--authority", authority(site, tmp_path))
+    assert done.returncode == 1
+    assert "[file-unlisted]" in done.stdout
+    assert "Traceback" not in done.stderr
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no certificate")
+    refused = liuhen("verify", package, "--authority", garbage)
+    assert refused.returncode == 64
+    assert "not a certificate" in refused.stderr
 
 
 def test_nothing_to_judge_is_not_success() -> None:
