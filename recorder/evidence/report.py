@@ -267,7 +267,6 @@ def _how(language: str) -> list[str]:
     return [texts.text(f"page.how.{step}", language) for step in range(1, 5)]
 
 
-_POLICY: Final = "default-src 'none'; media-src 'self' file:; style-src 'unsafe-inline'"
 _STYLE: Final = (
     "body{font:16px/1.7 sans-serif;max-width:46rem;margin:0 auto;padding:1.5rem;color:#1a1a1a;background:#fff}"
     "h1{font-size:1.6rem;line-height:1.3}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #bbb}"
@@ -283,7 +282,6 @@ def _page(timeline: Timeline, facts: dict[str, Any]) -> str:
         "<!DOCTYPE html>",
         '<html lang="zh-CN"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         f"<title>{escape(texts.text('page.title'))}</title><style>{_STYLE}</style></head><body>",
     ]
     for language in texts.LANGUAGES:
