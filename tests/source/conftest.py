@@ -26,7 +26,7 @@ class FakeRecorder:
     def __init__(self, run: Path) -> None:
         self.path = run / "source.sock"
         self.session = secrets.token_bytes(16)
-        # The session began a moment ago: a served file with B-frames is ahead of itself, and nothing from before zero counts.
+        # The session began a moment ago: a served file with B-frames is ahead of itself; before zero nothing counts.
         self.zero_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - 1_000_000_000
         self.acknowledge = True
         self.hellos: list[link.Hello] = []
