@@ -125,6 +125,10 @@ class Daemon:
         self.supervisor.tick(now)
         for body in self._clock_watch.tick():
             self.spool.append(0, None, [body])
+            # A package holds one session's records: what moved its clock must be among them.
+            for stream in self.streams.values():
+                if stream.session is not None:
+                    self.spool.append(stream.number, stream.session.id, [body])
         for stream in self.streams.values():
             self._careful(stream.tick)
         if now >= self._heads_due_ns:

@@ -118,6 +118,7 @@ def judge_spool(root: Path, anchors: Anchors, material: Sequence[bytes]) -> Iter
     Media that the device has freed, because a store had receipted them, are elsewhere: the verdict is then 2.
     """
     reader = SpoolReader(root)
+    material = [*material, *reader.certificates()]
     receipts = [receipt.message for receipt in reader.receipts()]
     logs = [_read_log(reader, one.log) for one in reader.logs()]
     hashes = {one.log: {record.sequence: record.sha256 for record in one.records} for one in logs}

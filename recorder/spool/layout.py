@@ -32,10 +32,12 @@ class Layout:
         self.receipts = root / "receipts"
         self.receipts_log = self.receipts / "receipts.log"
         self.inbox = root / "inbox"
+        self.certificates = root / "certificates"
+        """The device's own signing certificates, so that a card can be verified and taken in by itself."""
 
     def make(self) -> None:
         """Make the folders that are missing, and sync them into their parents."""
-        for folder in (self.root, self.logs, self.media, self.receipts, self.inbox):
+        for folder in (self.root, self.logs, self.media, self.receipts, self.inbox, self.certificates):
             if not folder.is_dir():
                 folder.mkdir(mode=DIRECTORY_MODE, parents=True)
                 sync_directory(folder.parent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from keys.identity import MAX_CERTIFICATE_SIZE_BYTES
 from recorder.evidence import records
 from recorder.evidence.errors import RecordError
 from recorder.evidence.statements import MAX_RECEIPT_SIZE_BYTES
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from recorder.evidence.records import Record
 
+MAX_CERTIFICATES = 64
 MAX_RECORD_SIZE_BYTES = records.MAX_RECORD_SIZE_BYTES
 _LINEAR_SIZE_BYTES = 64 << 10
 """Below this length a search reads on instead of halving."""
@@ -132,6 +134,19 @@ class SpoolReader:
     def media_path(self, log: bytes, media: int) -> Path:
         """Return where a media file lies as long as it is on the device."""
         return self.layout.media_file(log, media)
+
+    def certificates(self) -> list[bytes]:
+        """Return the certificates that lie in the spool, DER: claims, to be proved by an authority from outside."""
+        found = []
+        try:
+            names = sorted(self.layout.certificates.glob("*.der"))[:MAX_CERTIFICATES]
+        except OSError:
+            return []
+        for path in names:
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as file:
+                    found.append(file.read(MAX_CERTIFICATE_SIZE_BYTES))
+        return found
 
     def receipts(self, start: int = 0) -> Iterator[Receipt]:
         """Yield the receipts that the recorder has verified, oldest first, from an offset on.

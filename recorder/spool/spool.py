@@ -22,7 +22,7 @@ from recorder.spool import garbage, index, media, recovery
 from recorder.spool.chain import LogWriter
 from recorder.spool.errors import DiskFullError, SpoolFatalError, SpoolLockedError
 from recorder.spool.keeper import IndexKeeper
-from recorder.spool.layout import MEDIA_FINISHED_MODE, Layout, free_bytes, open_descriptor
+from recorder.spool.layout import MEDIA_FINISHED_MODE, Layout, free_bytes, open_descriptor, sync_directory
 from recorder.spool.logfile import LogFile, read_frame
 from recorder.spool.reader import MAX_RECORD_SIZE_BYTES
 from recorder.spool.receipts import ReceiptTaker, ReceiptVerifier, Taken
@@ -142,6 +142,7 @@ class Spool:
     def _start(self, names: list[str], software: str, origin: str, authorities: Sequence[Path]) -> None:
         self._last_reserve.restore()
         self._reserve.restore()
+        _keep_certificate(self.layout, self._signer)
         found = recovery.open_logs(self.layout, self._keeper)
         self._files = {one.log: one.file for one in found}
         self._keeper.attach(self._files, self._receipts)
@@ -493,6 +494,19 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
         raise SpoolLockedError(f"{path.parent}: another process writes this spool") from error
     return descriptor
+
+
+def _keep_certificate(layout: Layout, signer: Signer) -> None:
+    """Put the signing certificate beside the logs that it is needed to judge, once."""
+    path = layout.certificates / f"{signer.kid.hex()}.der"
+    if path.exists():
+        return
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(signer.certificate)
+    with open_descriptor(unfinished, os.O_RDONLY) as descriptor:
+        os.fsync(descriptor)
+    unfinished.rename(path)
+    sync_directory(layout.certificates)
 
 
 def _open_receipts(layout: Layout, keeper: IndexKeeper) -> LogFile:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keys.errors import CertificateError
 from recorder.config import load
 from recorder.errors import ConfigError
 from uplink.central.config import CentralConfig
-from uplink.central.errors import NoSuchSessionError, StoreError
+from uplink.central.errors import NoSuchSessionError, RefusedError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from keys.signer import Signer
     from uplink.central.archive import SessionState
     from uplink.central.embedded import EmbeddedArchive
+    from uplink.central.ingest import Ingest
 
 ROUTINE = "routine"
 """The reason that is noted for overviews when none is given."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -52,6 +57,7 @@ def opened(config_path: Path, claimed: str | None) -> Iterator[Opened]:
     """Open the store that a configuration names."""
     from uplink.central.access import person
     from uplink.central.embedded import EmbeddedArchive
+    from uplink.central.ingest import Ingest
     from uplink.central.worker import open_receipt_key
 
     config = load(config_path, CentralConfig)
@@ -209,12 +215,12 @@ def take_in(
     as_json: bool,
 ) -> None:
     """接收故障设备的存储卡  Take in the spool of a device that cannot send it."""
-    from keys.certificates import load_der, read_identity
+    from keys.certificates import load_der
+    from recorder.spool.reader import SpoolReader
     from uplink.central import overview, takein
     from uplink.central.ingest import Ingest
     from uplink.central.receipts import Writer
     from uplink.central.worker import revoked_kids
-    from uplink.protocol import Hello
 
     with opened(config_path, claimed) as store:
         store.note("take-in", reason, {"path": str(path)})
@@ -223,11 +229,12 @@ def take_in(
         ingest = Ingest(archive, store.anchors, revoked, store.config.intake.grant_size_mib << 21)
         writer = Writer(archive, store.signer, store.store, store.config.store.storage)
         if certificates:
-            ders = [load_der(one) for one in certificates]
-            archive.begin()
-            device = read_identity(ders[0]).id
-            ingest.hello(device, Hello(certificates=ders, software=""), time.time_ns())
-            archive.commit()
+            _introduce(archive, ingest, [load_der(one) for one in certificates])
+        for der in SpoolReader(path).certificates():
+            try:
+                _introduce(archive, ingest, [der])
+            except (CertificateError, RefusedError) as error:
+                log.warning("%s: a certificate in the spool is not accepted: %s", path, error)
         try:
             taken = takein.take_in(archive, ingest, writer, path)
             if receipts is not None:
@@ -241,6 +248,21 @@ def take_in(
             as_json,
             lambda: overview.word("taken", lang or store.config.store.language, **figures),
         )
+
+
+def _introduce(archive: EmbeddedArchive, ingest: Ingest, ders: list[bytes]) -> None:
+    """Make a device's certificate known to the store, as its own hello would; the authority must stand behind it."""
+    from keys.certificates import read_identity
+    from uplink.protocol import Hello
+
+    device = read_identity(ders[0]).id
+    archive.begin()
+    try:
+        ingest.hello(device, Hello(certificates=ders, software=""), time.time_ns())
+    except BaseException:
+        archive.rollback()
+        raise
+    archive.commit()
 
 
 @central.command("broker-config")
