@@ -57,7 +57,6 @@ def opened(config_path: Path, claimed: str | None) -> Iterator[Opened]:
     """Open the store that a configuration names."""
     from uplink.central.access import person
     from uplink.central.embedded import EmbeddedArchive
-    from uplink.central.ingest import Ingest
     from uplink.central.worker import open_receipt_key
 
     config = load(config_path, CentralConfig)
