@@ -7,10 +7,12 @@ Rules it keeps:
   where none comes, it ends anyway at :data:`CHUNK_LONGEST_NS` or :data:`CHUNK_LARGEST_BYTES`, and the next one
   *continues* it.
 * Each track's media time only runs on. A fragment that goes back is refused: its source is to be replaced.
-* A track that is silent for longer than :data:`HOLE_SIGNED_NS`, or whose source was replaced, leaves a :class:`Hole`,
-  which the caller signs as a gap. A hole lies between two chunks, never inside one.
+* A track that is silent for longer than :data:`HOLE_SIGNED_NS`, whose source was replaced, or whose silence has been
+  signed while it lasted, leaves a :class:`Hole`, which the caller signs as a gap. A hole lies between two chunks,
+  never inside one.
 * When the init changes (a track is new, or a camera came back with another codec), a new *part* begins.
-* What a source says it received is taken from it; what was written is counted here, from the boxes.
+* What a source says it received is taken from it; what was written is counted here, from the boxes. Counts of a track
+  that has no sample in the running chunk are carried to its next one.
 """
 
 from __future__ import annotations
@@ -88,15 +90,10 @@ Action = Begin | Append | End | Hole
 
 
 @dataclass(slots=True)
-class _TrackState:
-    """One track of the running chunk."""
+class _Counted:
+    """What sources said of one track."""
 
-    codec: str
-    timescale: int
-    first_decode: int
-    end_decode: int
     received: int = 0
-    written: int = 0
     discarded: dict[str, int] = field(default_factory=dict)
     expected: int | None = None
     holes: int = 0
@@ -123,24 +120,37 @@ class _TrackState:
         self.peak_millibels = _louder(self.peak_millibels, counts.peak_millibels)
         self.rms_millibels = _louder(self.rms_millibels, counts.rms_millibels)
 
+
+@dataclass(slots=True)
+class _TrackState:
+    """One track of the running chunk."""
+
+    codec: str
+    timescale: int
+    first_decode: int
+    end_decode: int
+    counted: _Counted
+    written: int = 0
+
     def track(self) -> Track:
+        counted = self.counted
         return Track(
             codec=self.codec,
             timescale=self.timescale,
             first_decode=self.first_decode,
             end_decode=self.end_decode,
-            frames_received=self.received,
+            frames_received=counted.received,
             frames_written=self.written,
-            frames_discarded=dict(self.discarded),
-            frames_expected=self.expected,
-            holes_count=self.holes,
-            holes_duration_ns=self.holes_ns,
-            arrival_first_boottime_ns=self.arrival_first_ns,
-            arrival_last_boottime_ns=self.arrival_last_ns,
-            sensor_first_boottime_ns=self.sensor_first_ns,
-            sensor_last_boottime_ns=self.sensor_last_ns,
-            peak_millibels=self.peak_millibels,
-            rms_millibels=self.rms_millibels,
+            frames_discarded=dict(counted.discarded),
+            frames_expected=counted.expected,
+            holes_count=counted.holes,
+            holes_duration_ns=counted.holes_ns,
+            arrival_first_boottime_ns=counted.arrival_first_ns,
+            arrival_last_boottime_ns=counted.arrival_last_ns,
+            sensor_first_boottime_ns=counted.sensor_first_ns,
+            sensor_last_boottime_ns=counted.sensor_last_ns,
+            peak_millibels=counted.peak_millibels,
+            rms_millibels=counted.rms_millibels,
         )
 
 
@@ -189,6 +199,8 @@ class Assembler:
         self._instances: dict[str, bytes] = {}
         self._chunk: _Chunk | None = None
         self._expect_hole: set[str] = set(self._ends)
+        self._carried: dict[str, _Counted] = {}
+        """Counts of tracks that have no sample in the running chunk."""
         self._sources: dict[str, tuple[bytes, int]] = dict(position.sources) if position else {}
 
     @property
@@ -275,6 +287,10 @@ class Assembler:
         actions.append(Append(source, tuple(times), chunk.account, fragment))
         return actions
 
+    def expect_holes(self, tracks: list[str]) -> None:
+        """The silence of these tracks has been signed while it lasts: where they go on, or begin, is its end."""
+        self._expect_hole |= set(tracks)
+
     def finish(self) -> list[Action]:
         """The session ends, or its media must be closed now."""
         return self._end()
@@ -284,7 +300,7 @@ class Assembler:
         for run in runs:
             track = self._tracks[run.track_id]
             start = _to_ns(run.first_decode, track.timescale)
-            before = self._ends.get(track.kind)
+            before = self._ends.get(track.kind, 0 if track.kind in self._expect_hole else None)
             if before is not None:
                 if start < before - OVERLAP_ALLOWED_NS:
                     raise FragmentRefusedError(
@@ -327,15 +343,19 @@ class Assembler:
             state = chunk.tracks.get(track.kind)
             if state is None:
                 state = _TrackState(
-                    CODECS.get(track.codec, track.codec), track.timescale, run.first_decode, run.end_decode
+                    CODECS.get(track.codec, track.codec),
+                    track.timescale,
+                    run.first_decode,
+                    run.end_decode,
+                    self._carried.pop(track.kind, _Counted()),
                 )
                 chunk.tracks[track.kind] = state
             state.written += len(run.samples)
             state.end_decode = run.end_decode
         for kind, delta in counts.items():
-            # What was received or discarded of a track that wrote nothing in this fragment still belongs to the chunk.
-            if kind in chunk.tracks:
-                chunk.tracks[kind].add(delta)
+            state = chunk.tracks.get(kind)
+            counted = self._carried.setdefault(kind, _Counted()) if state is None else state.counted
+            counted.add(delta)
 
     def _account(self, chunk: _Chunk) -> Account:
         starts = [_to_ns(state.first_decode, state.timescale) for state in chunk.tracks.values()]

@@ -375,7 +375,9 @@ class StreamRecorder:
                 slot.peer.kill()
                 slot.heard_boottime_ns = now
         if session.gather_until_ns is None and session.ending is None:
-            self._sign_gaps(session, session.gaps.begins(self._ends(session), now))
+            begun = session.gaps.begins(self._ends(session), now)
+            self._sign_gaps(session, begun)
+            session.assembler.expect_holes([track for gap in begun for track in gap.tracks])
         self._close_if_flushed()
 
     def _event(self, slot: Slot, event: link.Event) -> None:

@@ -38,8 +38,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Counts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a source counted of one track since the fragment before: all numbers are deltas.
 
-    ``received`` = ``written`` + ``discarded`` over an instance; frames that wait in the muxer are received in one
-    fragment and written in a later one.
+    ``received`` = ``written`` + ``discarded`` in each fragment: a frame counts when it is known which of the two it is.
     """
 
     received: int = 0

@@ -63,7 +63,6 @@ class _Track:
         self.last_decode: int | None = None
         """Of the newest frame, as the camera gave it."""
         self.intervals: deque[int] = deque(maxlen=_USUAL_OVER)
-        self.number: int | None = None
         self.counts = _Tally()
 
     def usual(self, stated: int) -> int:
@@ -78,31 +77,49 @@ class _Track:
             self.end = self.open.decode + duration
             self.open = None
 
+    def discard(self, sample: Sample, reason: str) -> None:
+        """The frame is in no fragment."""
+        self.counts.expect(sample.number)
+        self.counts.discard(reason)
+
 
 class _Tally:
-    """Counts of one track since the last fragment."""
+    """Counts of one track since the last fragment.
+
+    A frame counts when its fate is known: so each fragment balances, and what dies with this process is in no count.
+    """
 
     def __init__(self) -> None:
+        self._number: int | None = None
         self._clear()
 
     def _clear(self) -> None:
-        self.received = 0
         self.discarded: dict[str, int] = {}
         self.expected: int | None = None
         self.holes = 0
         self.holes_ns = 0
 
     def discard(self, reason: str, count: int = 1) -> None:
+        """Count frames that are in no fragment."""
         self.discarded[reason] = self.discarded.get(reason, 0) + count
+
+    def expect(self, number: int | None) -> None:
+        """Count from the device's own number of the next frame how many it should have delivered."""
+        if number is None:
+            return
+        self.expected = (self.expected or 0) + (1 if self._number is None else max(1, number - self._number))
+        self._number = number
 
     def take(self, samples: list[Sample]) -> Counts | None:
         """Return the counts with the samples that are written now; begin again from nothing."""
-        if not (samples or self.received or self.discarded or self.expected):
+        if not (samples or self.discarded):
             return None
+        for one in samples:
+            self.expect(one.number)
         sensor = [one.sensor_ns for one in samples if one.sensor_ns is not None]
         levels = [one.level for one in samples if one.level is not None]
         counts = Counts(
-            received=self.received,
+            received=len(samples) + sum(self.discarded.values()),
             written=len(samples),
             discarded=self.discarded,
             expected=self.expected,
@@ -166,14 +183,9 @@ class Muxer:
         track = self._tracks.get(sample.track)
         if track is None:
             raise MuxError(f"a frame of {sample.track}, which this film does not have")
-        track.counts.received += 1
-        self._expect(track, sample)
         if sample.track == "video" and not self._pictured:
-            if not sample.key:
-                track.counts.discard("before-key-frame")
-                return self.tick(sample.arrival_ns)
-            if sample.presentation < track.zero:
-                track.counts.discard("before-zero")
+            if not sample.key or sample.presentation < track.zero:
+                track.discard(sample, "before-zero" if sample.key else "before-key-frame")
                 return self.tick(sample.arrival_ns)
             self._pictured = True
             return self._begin(sample) + self._add(track, sample)
@@ -203,7 +215,6 @@ class Muxer:
     def discard(self, track: str, reason: str, count: int = 1) -> None:
         """Count frames that were received but never reached this muxer."""
         if track in self._tracks:
-            self._tracks[track].counts.received += count
             self._tracks[track].counts.discard(reason, count)
 
     def finish(self) -> list[Piece]:
@@ -212,16 +223,9 @@ class Muxer:
             if track.open is not None:
                 track.close(track.usual(track.open.sample.duration))
         for sample in self._waiting:
-            self._tracks[sample.track].counts.discard("before-key-frame")
+            self._tracks[sample.track].discard(sample, "before-key-frame")
         self._waiting.clear()
         return self._emit()
-
-    def _expect(self, track: _Track, sample: Sample) -> None:
-        if sample.number is None:
-            return
-        missed = 1 if track.number is None else max(1, sample.number - track.number)
-        track.number = sample.number
-        track.counts.expected = (track.counts.expected or 0) + missed
 
     def _begin(self, first: Sample) -> list[Piece]:
         """The first key frame is here: sound from it on belongs to the film."""
@@ -232,7 +236,7 @@ class Muxer:
         for sample in waiting:
             track = self._tracks[sample.track]
             if nanoseconds(sample.presentation, track.timescale) < start_ns:
-                track.counts.discard("before-key-frame")
+                track.discard(sample, "before-key-frame")
             else:
                 out += self._add(track, sample)
         return out
@@ -240,7 +244,7 @@ class Muxer:
     def _add(self, track: _Track, sample: Sample) -> list[Piece]:
         presentation = sample.presentation - track.zero
         if presentation < 0:
-            track.counts.discard("before-zero")
+            track.discard(sample, "before-zero")
             return []
         decode = max(sample.decode - track.zero, 0)
         earliest = track.open.decode + 1 if track.open is not None else track.end

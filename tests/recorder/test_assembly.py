@@ -162,3 +162,39 @@ def test_resuming_goes_on_with_numbers_times_and_part() -> None:
     begin = next(action for action in actions if isinstance(action, Begin))
     assert (begin.number, begin.part) == (account.number + 1, 0)
     assert next(action for action in actions if isinstance(action, Append)).account.continues
+
+
+def test_counts_of_a_track_without_samples_are_carried_to_its_next_chunk() -> None:
+    video, pictures = media.video(seconds=6)
+    sound, beeps = media.audio(seconds=6)
+    assembler = Assembler(ZERO_NS)
+    actions = assembler.init("cam", RUN_A, video) + assembler.init("mic", RUN_B, sound)
+    early = {"audio": Counts(received=9, discarded={"before-key-frame": 9}), "video": Counts(received=5, written=5)}
+    for number in range(6):  # three seconds of picture alone: the running chunk changes meanwhile
+        actions += assembler.fragment("cam", RUN_A, number, early, pictures[number])
+    for number, fragment in enumerate(beeps):
+        actions += assembler.fragment("mic", RUN_B, number, {"audio": Counts(received=2, written=2)}, fragment)
+    actions += assembler.finish()
+    tracks = [
+        action.account.tracks["audio"]
+        for action in actions
+        if isinstance(action, End)
+        if "audio" in action.account.tracks
+    ]
+    assert tracks[0].frames_discarded == {"before-key-frame": 6 * 9}
+    assert sum(track.frames_received for track in tracks) == 6 * 9 + 2 * len(beeps)
+    assert all(not track.frames_discarded for track in tracks[1:])
+
+
+def test_a_silence_that_was_signed_while_it_lasted_has_an_end() -> None:
+    init, fragments = media.video(seconds=3)
+    late, later = media.video(seconds=3, start_s=7)
+    first = Assembler(ZERO_NS)
+    first.expect_holes(["video"])
+    holes = [action for action in feed(first, "cam", RUN_A, late, later) if isinstance(action, Hole)]
+    assert holes == [Hole("video", 0, 7_000_000_000)]
+    second = Assembler(ZERO_NS)
+    feed(second, "cam", RUN_A, init, fragments[:4])
+    second.expect_holes(["video"])
+    actions = second.fragment("cam", RUN_A, 4, {}, fragments[4])
+    assert [action for action in actions if isinstance(action, Hole)] == [Hole("video", 2 * 10**9, 2 * 10**9)]
