@@ -10,13 +10,13 @@ Any message may be lost or arrive twice.
 from __future__ import annotations
 
 import hashlib
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from keys import cbor
 from keys.errors import NotDeterministicError
-from recorder.evidence.records import plain
+from recorder.evidence.records import MAX_SEQUENCE, plain
 from uplink.errors import ProtocolError
 
 VERSION: Final = 1
@@ -31,6 +31,9 @@ MAX_MESSAGE_SIZE_BYTES: Final = MAX_PIECE_SIZE_BYTES + (16 << 10)
 MAX_ASKED: Final = 64
 """Most logs and most media that one ``have`` may ask after."""
 NONCE_SIZE_BYTES: Final = 16
+Sequence = Annotated[int, msgspec.Meta(ge=0, lt=MAX_SEQUENCE)]
+SizeBytes = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+"""A number that no index chokes on, whoever sends it."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,7 +53,7 @@ class Records(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     log: bytes
     records: list[bytes]
-    outstanding_size_bytes: int
+    outstanding_size_bytes: SizeBytes
     """Stored bytes of media on the device that have no receipt."""
 
 
@@ -58,8 +61,8 @@ class Piece(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Up. Part of the stored bytes that the record (log, sequence) names; needs a grant."""
 
     log: bytes
-    sequence: int
-    offset: int
+    sequence: Sequence
+    offset: SizeBytes
     data: bytes
 
 
@@ -68,9 +71,9 @@ class Have(Message, frozen=True, kw_only=True, omit_defaults=True):
 
     nonce: bytes
     logs: list[bytes]
-    media: list[tuple[bytes, int]] = []
+    media: list[tuple[bytes, Sequence]] = []
     """[log, sequence] of files whose missing bytes the device wants to know."""
-    outstanding_size_bytes: int
+    outstanding_size_bytes: SizeBytes
 
 
 class Receipts(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -498,6 +498,8 @@ _LENGTHS: Final = {"epoch": 16, "log": 16, "previous_log": 16, "linked_session":
 MAX_MEDIA_SIZE_BYTES: Final = 64 << 20
 """No chunk, photo or details file is larger."""
 MAX_SEQUENCE: Final = 1 << 48
+MAX_INTEGER: Final = 1 << 63
+"""Numbers of a record stay below: an index has no more bits (and nanoseconds reach to the year 2262)."""
 MAX_MEDIA_TIME_S: Final = 10 * 366 * 86_400
 """No session lasts ten years; whoever claims so would make programs count that far."""
 
@@ -517,8 +519,8 @@ def _check_envelope(envelope: _Envelope) -> None:
             raise RecordError(f"{name} must have {length} bytes")
     if not 0 <= envelope.seq < MAX_SEQUENCE or not 0 <= envelope.stream < 1 << 16:
         raise RecordError("sequence or stream out of bounds")
-    if not 0 <= envelope.boottime_ns < 1 << 63:
-        raise RecordError("boottime_ns out of bounds")
+    if not (0 <= envelope.boottime_ns < MAX_INTEGER and -MAX_INTEGER <= envelope.utc_ns < MAX_INTEGER):
+        raise RecordError("boottime_ns or utc_ns out of bounds")
     if envelope.clock not in CLOCKS:
         raise RecordError(f"unknown clock quality {envelope.clock!r}")
     if not envelope.device or len(envelope.device) > 32 or not envelope.device.isascii():  # noqa: PLR2004
@@ -537,16 +539,19 @@ def _body(kind: str, fields: dict[str, Any]) -> tuple[Body | None, str | None]:
     return (None, f"{kind}: {problem}") if problem else (body, None)
 
 
+_SIGNED: Final = ("step_ns", "level_millibels")
+
+
 def _bounds(body: Body) -> str | None:
-    """Say what is out of bounds: digests have 32 bytes, ids 16, sizes and numbers are not negative."""
+    """Say what is out of bounds: digests have 32 bytes, ids 16, numbers are not negative and have 63 bits."""
     for name in body.__struct_fields__:
         value = getattr(body, name)
         if isinstance(value, bytes):
             length = 32 if name.endswith("sha256") else _LENGTHS.get(name)
             if length is not None and len(value) != length:
                 return f"{name} must have {length} bytes"
-        elif isinstance(value, int) and value < 0 and name not in ("step_ns", "level_millibels"):
-            return f"{name} is negative"
+        elif isinstance(value, int) and (value >= MAX_INTEGER or (value < 0 and name not in _SIGNED)):
+            return f"{name} is negative or too large"
     if isinstance(body, FileRecord) and not (
         0 < body.stored_size_bytes <= MAX_MEDIA_SIZE_BYTES and body.content_size_bytes <= MAX_MEDIA_SIZE_BYTES
     ):

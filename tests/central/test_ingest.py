@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,11 @@ from recorder.evidence import records, statements
 from recorder.evidence.statements import Attestation
 from tests.central.conftest import open_store
 from tests.central.support import Log, log_of, signer_of
+from uplink import protocol
 from uplink.central import attest
 from uplink.central.errors import RefusedError, UnknownSignerError
+from uplink.errors import ProtocolError
+from uplink.protocol import Have, Piece, Records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -315,3 +319,37 @@ def test_files_are_the_archives_own_names(store: Store) -> None:
     assert file is not None
     path = store.archive.path(file)
     assert path.parent == store.folder / "media" / "sy-0001" / log.log.hex()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Records(log=b"L" * 16, records=[], outstanding_size_bytes=2**64 - 1),
+        Records(log=b"L" * 16, records=[], outstanding_size_bytes=-1),
+        Have(nonce=b"n" * 16, logs=[], outstanding_size_bytes=2**63),
+        Have(nonce=b"n" * 16, logs=[], media=[(b"L" * 16, 2**63)], outstanding_size_bytes=0),
+        Piece(log=b"L" * 16, sequence=2**63, offset=0, data=b"x"),
+        Piece(log=b"L" * 16, sequence=0, offset=-1, data=b"x"),
+    ],
+)
+def test_a_number_that_no_index_holds_is_no_message(message: protocol.Message) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.decode(protocol.encode(message), type(message))
+
+
+@pytest.mark.parametrize("clock", [2**63 - 1, -(2**63), 2**63, 2**64 - 1])
+def test_any_clock_of_a_device_leaves_the_store_standing(store: Store, clock: int) -> None:
+    log = Log("sy-0001", signer_of(store.site, "sy-0001"))
+    log.genesis()
+    payload = cbor.decode_map(cose.parse(log.open(b"S" * 16).message, 4096).payload) | {"utc_ns": clock}
+    with pytest.raises(RefusedError, match="out of bounds") if clock >= 2**63 else nullcontext():
+        store.records(log, [log.records[0].message, cose.sign(cbor.encode(payload), log.signer)])
+    assert store.archive.position(log.device, log.log).next_sequence == (2 if clock < 2**63 else 1)
+
+
+def test_a_loss_of_absurd_length_leaves_the_store_standing(store: Store) -> None:
+    log = log_of(store.site)
+    log.add(records.Lost(first_sequence=50, last_sequence=2**63 - 1, reason="unreadable"))
+    log.add(records.Lost(first_sequence=0, last_sequence=2**64 - 1, reason="unreadable"))
+    store.records(log, log.messages())
+    assert store.archive.position(log.device, log.log).next_sequence == 8

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keys import cbor
 from keys.errors import NotDeterministicError
-from recorder.evidence.records import Lost
+from recorder.evidence.records import MAX_SEQUENCE, Lost
 from uplink.central import leases, lineage, queries, ranges, schema
 from uplink.central.archive import (
     BELIEVED,
@@ -295,10 +295,11 @@ class EmbeddedArchive(queries.Queries):
 
     def _note_lost(self, device: str, body: Lost, own_log_id: int) -> list[Branching]:
         log_id = own_log_id if body.log is None else self._log_id(device, body.log)
-        if log_id is None or body.last_sequence < body.first_sequence:
+        last = min(body.last_sequence, MAX_SEQUENCE - 1)
+        if log_id is None or last < body.first_sequence:
             return []
         found: list[Branching] = []
-        for node in lineage.note_lost(self._database, log_id, body.first_sequence, body.last_sequence):
+        for node in lineage.note_lost(self._database, log_id, body.first_sequence, last):
             branch, more = lineage.link(self._database, log_id, node)
             found += more
             if branch is not None:

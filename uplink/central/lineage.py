@@ -136,6 +136,8 @@ def note_lost(database: sqlite3.Connection, log_id: int, first: int, last: int) 
             (log_id, first, last, _MAX_FLOATING),
         )
     ]
+    if len(held) == _MAX_FLOATING:
+        last = held[-1]  # what is behind was not looked at: nobody may call it lost
     freed: list[Node] = []
     for start, end in gaps(held, first, last + 1):
         database.execute("INSERT OR REPLACE INTO lost VALUES (?, ?, ?)", (log_id, start, end))
