@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from keys.identity import ID_PATTERN
 from recorder.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_CONFIG_SIZE_BYTES = 256 << 10
+LANGUAGES = ("zh", "en")
+
+
+NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+"""Names of streams and sources: they become parts of file names."""
+SOURCE_KINDS = ("synthetic", "input", "pyaudio", "picamera2")
+TRACKS = ("video", "audio")
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file."""
+
+    def problems(self) -> list[str]:
+        """Say what is wrong beyond types, one sentence each; none by default."""
+        return []
 
 
 class DeviceSection(Section, frozen=True, kw_only=True):
@@ -119,6 +132,54 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     spool: SpoolSection = SpoolSection()
     uplink: UplinkSection | None = None
 
+    def problems(self) -> list[str]:
+        """Say what would not work: ids and names out of form, tracks that two sources claim, missing addresses."""
+        found = []
+        if not ID_PATTERN.fullmatch(self.device.id):
+            found.append(f"device.id: {self.device.id!r} is not a device number: 3 to 32 of a-z, 0-9 and -")
+        if self.device.language not in LANGUAGES:
+            found.append(f"device.language: {self.device.language!r} is none of {', '.join(LANGUAGES)}")
+        if not self.keys.authority:
+            found.append("keys.authority: names no authority, so no receipt could ever be believed")
+        if self.spool.free_on not in ("stored", "secured"):
+            found.append(f"spool.free_on: {self.spool.free_on!r} is neither stored nor secured")
+        if not self.streams:
+            found.append("streams: there is none, so nothing would be recorded")
+        names = [stream.name for stream in self.streams]
+        found += [
+            f"streams: {name!r} is there twice" for name in sorted({one for one in names if names.count(one) > 1})
+        ]
+        for stream in self.streams:
+            found += _stream_problems(stream)
+        return found
+
+
+def _stream_problems(stream: StreamSection) -> list[str]:
+    where = f"streams {stream.name!r}"
+    found = []
+    if not NAME_PATTERN.fullmatch(stream.name) or stream.name == "device":
+        found.append(f"{where}: a name has 1 to 32 of a-z, 0-9 and -, and 'device' is the device's own log")
+    if stream.mode not in ("video", "audio", "continuous"):
+        found.append(f"{where}: mode {stream.mode!r} is none of video, audio, continuous")
+    if not stream.sources:
+        found.append(f"{where}: has no source")
+    claimed: set[str] = set()
+    for name, source in stream.sources.items():
+        at = f"{where}, source {name!r}"
+        if not NAME_PATTERN.fullmatch(name):
+            found.append(f"{at}: a name has 1 to 32 of a-z, 0-9 and -")
+        if source.kind not in SOURCE_KINDS:
+            found.append(f"{at}: kind {source.kind!r} is none of {', '.join(SOURCE_KINDS)}")
+        if source.kind == "input" and not source.url:
+            found.append(f"{at}: an input needs a url")
+        if not source.tracks or set(source.tracks) - set(TRACKS):
+            found.append(f"{at}: tracks are video and audio, and at least one")
+        twice = claimed & set(source.tracks)
+        if twice or len(set(source.tracks)) != len(source.tracks):
+            found.append(f"{at}: another source of the stream delivers {', '.join(sorted(twice)) or 'a track'} already")
+        claimed |= set(source.tracks)
+    return found
+
 
 C = TypeVar("C", bound=Section)
 
@@ -137,8 +198,12 @@ def load(path: Path, form: type[C]) -> C:
     if len(data) > MAX_CONFIG_SIZE_BYTES:
         raise ConfigError(f"{path}: larger than a configuration file can be")
     try:
-        return msgspec.toml.decode(data, type=form, strict=True)
+        config = msgspec.toml.decode(data, type=form, strict=True)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from error
     except (msgspec.DecodeError, ValueError) as error:
         raise ConfigError(f"{path}: not readable as TOML: {error}") from error
+    problems = config.problems()
+    if problems:
+        raise ConfigError(f"{path}: {'; '.join(problems)}")
+    return config
