@@ -92,9 +92,12 @@ class Attestation(Statement, frozen=True, kw_only=True, omit_defaults=True):
     """Newest record of the log that the store holds."""
     head_sha256: bytes
     received: list[tuple[int, int, int]]
-    """[first sequence, last sequence, UTC ns by which all of them had been received], ascending, without holes."""
+    """[first sequence, last sequence, UTC ns by which all of them had been received], ascending; without holes up to
+    ``last_sequence``, then the later ones."""
     later: list[int] = []
     """Sequences behind ``last_sequence`` of records that belong to the session."""
+    later_sha256: list[bytes] = []
+    """Hashes of the same records: no chain leads to them from ``last_sha256`` without what stands between."""
     media_held: list[tuple[int, int]] = []
     """First and last record sequence of runs whose files, where a record brings one, are held."""
     media_missing: list[int] = []

@@ -128,9 +128,18 @@ def _ends(by_sequence: Mapping[int, Record], attestation: Attestation, session: 
     for sequence in attestation.later:
         if sequence not in by_sequence:
             yield found("later-missing", at=sequence)
+    for sequence, sha256 in _later(attestation).items():
+        record = by_sequence.get(sequence)
+        if record is not None and record.sha256 != sha256:
+            yield found("witness-contradicts", record, at=sequence)
     if attestation.closed != (session.closing is not None) and newest >= attestation.last_sequence:
         known = session.closing or session.records[-1]
         yield found("witness-contradicts" if attestation.closed else "witness-partial", known, at=known.sequence)
+
+
+def _later(attestation: Attestation) -> dict[int, bytes]:
+    """Return the later records that are attested with their hashes; a number alone vouches for nothing."""
+    return dict(zip(attestation.later, attestation.later_sha256, strict=False))
 
 
 def _received(session: Timeline, attestation: Attestation) -> Iterator[Finding]:
@@ -138,7 +147,7 @@ def _received(session: Timeline, attestation: Attestation) -> Iterator[Finding]:
     for first, last, _ in sorted(attestation.received):
         if first <= covered:
             covered = max(covered, last + 1)
-    vouched = set(attestation.later)
+    vouched = _later(attestation)
     outside = [
         record
         for record in session.records

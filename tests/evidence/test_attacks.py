@@ -868,6 +868,30 @@ def later_record_not_shown(scene: Scene) -> Path:
     return scene.repack(recording)
 
 
+def later_record(scene: Scene, text: str) -> Recording:
+    """The honest session with one record behind its close."""
+    recording = scene.recording
+    last = recording.parsed[-1]
+    body = records.Marker(marker=text, at_boottime_ns=last.boottime_ns, basis="later")
+    draft = Draft(body, last.boottime_ns + 60 * SECOND, b"S" * 16)
+    recording.records += forge.sign_all([draft], scene.site, start=last.sequence + 40, previous=b"p" * 32)[0]
+    return recording
+
+
+@attack("witness-contradicts", witness="contradicted")
+def later_record_signed_again(scene: Scene) -> Path:
+    recording = later_record(scene, "false")
+    recording.attestation = forge.attest(later_record(scene, "true"))
+    return scene.repack(recording)
+
+
+@attack("witness-partial", UNJUDGED, "unwitnessed")
+def later_record_that_the_store_names_without_its_digest(scene: Scene) -> Path:
+    recording = later_record(scene, "true")
+    recording.attestation = forge.attest(recording, later_sha256=[])
+    return scene.repack(recording)
+
+
 @attack("standing-doubted", UNJUDGED, "unwitnessed")
 def log_that_the_store_doubts(scene: Scene) -> Path:
     recording = scene.recording

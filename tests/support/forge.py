@@ -453,6 +453,7 @@ def attest(recording: Recording, site: Site | None = None, **changes: Any) -> by
         "head_sha256": parsed[-1].sha256,
         "received": [(own[0].sequence, last.sequence, received)],
         "later": [item.sequence for item in own if item.sequence > last.sequence],
+        "later_sha256": [item.sha256 for item in own if item.sequence > last.sequence],
         "media_held": [(own[0].sequence, own[-1].sequence)],
     }
     return statements.sign(statements.Attestation(**fields | changes), site.store)

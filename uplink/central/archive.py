@@ -193,6 +193,12 @@ class Archive(Protocol):
     def staged_size_bytes(self, device: str | None = None) -> int:
         """Return how many bytes are promised to unfinished files, of one device or of all."""
 
+    def followed_branch(self, device: str, log: bytes) -> int | None:
+        """Return the branch that a log's device follows now; None where nothing hangs together yet."""
+
+    def forked(self, device: str, log: bytes, branch: int) -> bool:
+        """Tell whether the way to the head of a branch leads over one that nothing explains."""
+
     def on_fork(self, file: File) -> bool:
         """Tell whether a file's record stands on a branch that nothing explains."""
 

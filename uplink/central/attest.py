@@ -30,45 +30,63 @@ class NotAttestableError(StoreError):
 def session_entries(archive: Archive, state: SessionState) -> list[Entry]:
     """Return the held records of a session without holes: from its open to its close, or to the first missing one.
 
+    Of several pasts the one counts whose close came first: nobody can exchange what the store has, neither by a fork
+    nor by a device that says it lost its newest records.
+
     Raises:
         NotAttestableError: the open is not here, or what is before it in the log is not.
     """
-    opens = [
-        entry
-        for entry in archive.entries_of_session(state.device, state.log, state.session)
-        if entry.kind == "session-open" and entry.branch is not None
-    ]
-    if not opens:
-        raise NotAttestableError(f"session {state.session.hex()}: its first record, or one before it, is not here")
-    opening = opens[0]
-    branch = _branch_of_session(archive, state, opening)
-    found: list[Entry] = []
-    for entry in archive.entries(state.device, state.log, opening.sequence, state.last_sequence, branch):
-        if found and entry.sequence != found[-1].sequence + 1:
-            break
-        found.append(entry)
-        if entry.kind == "session-close" and entry.session == state.session:
-            break
-    return found
+    own = _linked(archive, state)
+    opens = {entry.sha256 for entry in own if entry.kind == "session-open"}
+    for newest in _by_rank(archive, state, own):
+        found: list[Entry] = []
+        for entry in archive.entries(state.device, state.log, own[0].sequence, newest.sequence, newest.branch):
+            if not found and entry.sha256 not in opens:
+                continue
+            if found and entry.sequence != found[-1].sequence + 1:
+                break
+            found.append(entry)
+            if entry.kind == "session-close" and entry.session == state.session:
+                break
+        if found:
+            return found
+    raise NotAttestableError(f"session {state.session.hex()}: its first record, or one before it, is not here")
 
 
-def _branch_of_session(archive: Archive, state: SessionState, opening: Entry) -> int:
-    """Choose the branch that the session goes on in: the one of its close, else of its newest linked record."""
-    branch, best = opening.branch or 0, (False, -1)
-    for entry in archive.entries_of_session(state.device, state.log, state.session):
-        rank = (entry.kind == "session-close", entry.sequence)
-        if entry.branch is not None and entry.sequence <= state.last_sequence and rank > best:
-            branch, best = entry.branch, rank
-    return branch
+def _linked(archive: Archive, state: SessionState) -> list[Entry]:
+    entries = archive.entries_of_session(state.device, state.log, state.session)
+    return [entry for entry in entries if entry.branch is not None]
 
 
-def later_entries(archive: Archive, state: SessionState, last: int) -> list[Entry]:
-    """Return records about the session behind its last one."""
-    return [
-        entry
-        for entry in archive.entries_of_session(state.device, state.log, state.session)
-        if entry.sequence > last and entry.branch is not None
-    ]
+def _by_rank(archive: Archive, state: SessionState, own: Sequence[Entry]) -> list[Entry]:
+    """Return the ends that the session may have, the likeliest first: its closes, else the newest of each branch."""
+    forked = {branch: archive.forked(state.device, state.log, branch) for branch in {one.branch or 0 for one in own}}
+    closes = [entry for entry in own if entry.kind == "session-close"]
+    if closes:
+        return sorted(closes, key=lambda entry: (forked[entry.branch or 0], entry.received_utc_ns, entry.sequence))
+    newest = {entry.branch or 0: entry for entry in own}
+    return sorted(newest.values(), key=lambda entry: (forked[entry.branch or 0], -entry.sequence))
+
+
+def later_entries(archive: Archive, state: SessionState, last: Entry) -> list[Entry]:
+    """Return records about the session behind its last one, on the one way on that its log took."""
+    tip = _tip(archive, state, last)
+    later = (entry for entry in _linked(archive, state) if entry.sequence > last.sequence)
+    return [entry for entry in later if _leads_to(archive, state, entry, tip)]
+
+
+def _tip(archive: Archive, state: SessionState, last: Entry) -> int | None:
+    """Return the branch by which the log goes on behind a record: the device's own, unless that one is a fork."""
+    tip = archive.followed_branch(state.device, state.log)
+    if tip is None or archive.forked(state.device, state.log, tip) or not _leads_to(archive, state, last, tip):
+        return last.branch
+    return tip
+
+
+def _leads_to(archive: Archive, state: SessionState, entry: Entry, tip: int | None) -> bool:
+    """Tell whether a record lies on the way to the head of a branch."""
+    way = archive.entries(state.device, state.log, entry.sequence, entry.sequence, tip)
+    return any(one.sha256 == entry.sha256 for one in way)
 
 
 def received(entries: Sequence[Entry]) -> list[tuple[int, int, int]]:
@@ -107,18 +125,25 @@ def statement(archive: Archive, state: SessionState, store: str, utc_ns: int) ->
     """
     entries = session_entries(archive, state)
     first, last = entries[0], entries[-1]
-    later = later_entries(archive, state, last.sequence)
+    later = later_entries(archive, state, last)
+    every = [*entries, *later]
     position = archive.position(state.device, state.log)
-    head = _head(archive, state, position.next_sequence, last)
-    hashes = {entry.sha256 for entry in (*entries, *later)}
+    head = (every[-1].sequence, every[-1].sha256)
+    if (
+        position.head_sha256 is not None
+        and position.next_sequence - 1 > head[0]
+        and _tip(archive, state, last) == archive.followed_branch(state.device, state.log)
+    ):
+        head = (position.next_sequence - 1, position.head_sha256)
+    hashes = {entry.sha256 for entry in every}
     held: list[int] = []
     missing: list[int] = []
-    for file in archive.files(
-        state.device, state.log, first.sequence, max([last.sequence, *(e.sequence for e in later)])
-    ):
+    for file in archive.files(state.device, state.log, first.sequence, every[-1].sequence):
         if file.record_sha256 in hashes:
             (held if file.held else missing).append(file.sequence)
-    believed = all(entry.standing == BELIEVED for entry in entries)
+    believed = all(entry.standing == BELIEVED for entry in every) and not any(
+        archive.forked(state.device, state.log, branch) for branch in {entry.branch or 0 for entry in every}
+    )
     return Attestation(
         store=store,
         utc_ns=utc_ns,
@@ -131,17 +156,14 @@ def statement(archive: Archive, state: SessionState, store: str, utc_ns: int) ->
         last_sequence=last.sequence,
         last_sha256=last.sha256,
         closed=last.kind == "session-close",
-        head_sequence=head.sequence,
-        head_sha256=head.sha256,
-        received=received(entries),
+        head_sequence=head[0],
+        head_sha256=head[1],
+        received=received(every),
         later=[entry.sequence for entry in later],
+        later_sha256=[entry.sha256 for entry in later],
         media_held=_held_runs(entries[0].sequence, last.sequence, held, missing, [e.sequence for e in later]),
         media_missing=missing,
-        branches=[
-            Branch(sequence=one.sequence, sha256=one.sha256, classed=one.classed)
-            for one in archive.branches(state.device, state.log, first.sequence, last.sequence)
-            if one.sha256 not in hashes
-        ],
+        branches=_branches(archive, state, every, hashes),
         standing=BELIEVED if believed else QUARANTINED,
     )
 
@@ -155,14 +177,16 @@ def _held_runs(first: int, last: int, held: list[int], missing: list[int], later
     return [run for run in runs_of(numbers) if any(run[0] <= number <= run[1] for number in present)]
 
 
-def _head(archive: Archive, state: SessionState, following: int, last: Entry) -> Entry:
-    """Return the newest record of the log, without holes, on the branch that the device follows now."""
-    newest = last
-    if following - 1 > last.sequence:
-        for entry in archive.entries(state.device, state.log, following - 1, following - 1):
-            if entry.branch is not None:
-                newest = entry
-    return newest
+def _branches(archive: Archive, state: SessionState, every: Sequence[Entry], hashes: set[bytes]) -> list[Branch]:
+    """Name the records that begin other pasts than the one that is attested, whichever of them came first."""
+    found: list[Branch] = []
+    for one in archive.branches(state.device, state.log, every[0].sequence, every[-1].sequence):
+        others = [one.sha256]
+        if one.sha256 in hashes:
+            entries = archive.entries(state.device, state.log, one.sequence, one.sequence)
+            others = [entry.sha256 for entry in entries if entry.sha256 not in hashes][:1]
+        found += [Branch(sequence=one.sequence, sha256=sha256, classed=one.classed) for sha256 in others]
+    return found
 
 
 def attest(archive: Archive, state: SessionState, signer: Signer, store: str, utc_ns: int) -> bytes:

@@ -404,10 +404,16 @@ class EmbeddedArchive(queries.Queries):
     def on_fork(self, file: File) -> bool:
         """Tell whether a file's record stands on a branch that nothing explains."""
         row = self._one("SELECT log_id, branch FROM record WHERE id = ?", file.key)
-        if row[1] is None:
-            return False
-        marks = ("SELECT 1 FROM branch WHERE log_id = ? AND branch = ? AND classed = 'fork'", row[0])
-        return any(self._one(*marks, branch) for branch, _, _ in lineage.path(self._database, row[0], row[1]))
+        return row[1] is not None and self._forked(row[0], row[1])
+
+    def forked(self, device: str, log: bytes, branch: int) -> bool:
+        """Tell whether the way to the head of a branch leads over one that nothing explains."""
+        log_id = self._log_id(device, log)
+        return log_id is not None and self._forked(log_id, branch)
+
+    def _forked(self, log_id: int, branch: int) -> bool:
+        marks = ("SELECT 1 FROM branch WHERE log_id = ? AND branch = ? AND classed = 'fork'", log_id)
+        return any(self._one(*marks, one) for one, _, _ in lineage.path(self._database, log_id, branch))
 
     def staged(self, file: File) -> Path:
         """Return where the staged bytes lie."""

@@ -62,7 +62,7 @@ def export(
         PackageError: ``out`` exists, or a held file is damaged.
     """
     entries = attest.session_entries(archive, state)
-    later = attest.later_entries(archive, state, entries[-1].sequence)
+    later = attest.later_entries(archive, state, entries[-1])
     attestation = attest.attest(archive, state, signer, store, time.time_ns())
     statement: bytes | None = None
     if withheld:

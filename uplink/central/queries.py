@@ -33,7 +33,7 @@ _COMPLETE: Final = _SESSION + (  # noqa: S608 - constants
     " WHERE s.log_id = ? AND s.attestation IS NULL AND s.held = s.files"
     " AND s.open_sequence IS NOT NULL AND s.close_sequence IS NOT NULL"
     " AND EXISTS (SELECT 1 FROM record r WHERE r.log_id = s.log_id AND r.session = s.session"
-    "  AND r.sequence = s.close_sequence AND r.branch IS NOT NULL)"
+    "  AND r.kind = 'session-close' AND r.branch IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM lost o WHERE o.log_id = s.log_id"
     "  AND o.first_sequence <= s.close_sequence AND o.last_sequence >= s.open_sequence)"
 )
@@ -95,17 +95,17 @@ class Queries:
             "files": 1 if size else 0,
             "size": size,
         }
-        # What comes behind the close belongs to the session, but does not move its end.
+        # What comes behind the first close belongs to the session, but does not move its end.
         self._database.execute(
             "INSERT INTO session VALUES (:log_id, :session, :open, :sequence, :close, :utc, :utc, 1, :files, 0, :size,"
             " :received, NULL, NULL)"
             " ON CONFLICT (log_id, session) DO UPDATE SET"
             " open_sequence = coalesce(open_sequence, :open),"
-            " last_sequence = CASE WHEN :close IS NOT NULL THEN :close WHEN close_sequence IS NOT NULL"
-            "  THEN last_sequence ELSE max(last_sequence, :sequence) END,"
-            " end_utc_ns = CASE WHEN :close IS NOT NULL THEN :utc WHEN close_sequence IS NOT NULL"
-            "  THEN end_utc_ns ELSE max(end_utc_ns, :utc) END,"
-            " close_sequence = coalesce(:close, close_sequence),"
+            " last_sequence = CASE WHEN close_sequence IS NOT NULL THEN last_sequence WHEN :close IS NOT NULL"
+            "  THEN :close ELSE max(last_sequence, :sequence) END,"
+            " end_utc_ns = CASE WHEN close_sequence IS NOT NULL THEN end_utc_ns WHEN :close IS NOT NULL"
+            "  THEN :utc ELSE max(end_utc_ns, :utc) END,"
+            " close_sequence = coalesce(close_sequence, :close),"
             " start_utc_ns = min(start_utc_ns, :utc), records = records + 1, files = files + :files,"
             " missing_size_bytes = missing_size_bytes + :size, attestation = NULL,"
             " last_received_utc_ns = max(last_received_utc_ns, :received)",
