@@ -116,7 +116,7 @@ class SessionOpen(Body, frozen=True, kw_only=True, omit_defaults=True):
     linked_session: bytes | None = None
     """The session that this one continues or repeats."""
     link_class: str | None = None
-    """``lawful-unsuitable``, ``lawful-adjourned``, ``lawful-device``, ``intermittent`` or ``day``."""
+    """``lawful-unsuitable``, ``lawful-adjourned``, ``lawful-device``, ``after-fault``, ``intermittent`` or ``day``."""
     receipt_sha256: bytes | None = None
 
 
