@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import os
+import stat
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -153,15 +156,14 @@ def judge_spool(root: Path, anchors: Anchors, material: Sequence[bytes]) -> Iter
 
 def sessions_of(log: Sequence[Record]) -> Iterator[tuple[list[bytes], bytes]]:
     """Yield (records, session id) of each session of a log: from its open to its close, then later ones about it."""
-    places = {record.session: place for place, record in enumerate(log) if record.kind == "session-open"}
-    for session, start in places.items():
-        if session is None:
-            continue
-        own = [place for place in range(start, len(log)) if log[place].session == session]
-        ends = [place for place in own if log[place].kind == "session-close"]
-        end = ends[0] if ends else own[-1]
+    places: dict[bytes, list[int]] = {}
+    for place, record in enumerate(log):
+        if record.session is not None and (record.session in places or record.kind == "session-open"):
+            places.setdefault(record.session, []).append(place)
+    for session, own in places.items():
+        end = next((place for place in own if log[place].kind == "session-close"), own[-1])
         later = [place for place in own if place > end]
-        yield [log[place].message for place in [*range(start, end + 1), *later]], session
+        yield [log[place].message for place in [*range(own[0], end + 1), *later]], session
 
 
 def _read_log(reader: SpoolReader, log: bytes) -> _Log:
@@ -185,13 +187,24 @@ def _stored(reader: SpoolReader, record: Record) -> Content:
 
 
 def stored_content(path: Path) -> Content:
-    """Read a file in its stored form; one that is not there is not here."""
+    """Read a file in its stored form; one that is not there is not here, and a pipe or link is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read(records.MAX_MEDIA_SIZE_BYTES + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return accounting.NOT_HERE
-    return accounting.from_stored(data)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return accounting.from_stored(b"")
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return accounting.from_stored(b"")
+    with os.fdopen(descriptor, "rb") as file:
+        return accounting.from_stored(file.read(records.MAX_MEDIA_SIZE_BYTES + 1))
 
 
 def lines(one: Verdict, lang: str) -> list[str]:

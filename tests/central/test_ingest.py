@@ -15,7 +15,7 @@ from tests.central.conftest import open_store
 from tests.central.support import Log, log_of, signer_of
 from uplink import protocol
 from uplink.central import attest
-from uplink.central.errors import RefusedError, UnknownSignerError
+from uplink.central.errors import NoSuchSessionError, RefusedError, UnknownSignerError
 from uplink.errors import ProtocolError
 from uplink.protocol import Have, Piece, Records
 
@@ -353,3 +353,16 @@ def test_a_loss_of_absurd_length_leaves_the_store_standing(store: Store) -> None
     log.add(records.Lost(first_sequence=0, last_sequence=2**64 - 1, reason="unreadable"))
     store.records(log, log.messages())
     assert store.archive.position(log.device, log.log).next_sequence == 8
+
+
+def test_a_session_id_used_twice_does_not_hide_a_session(store: Store) -> None:
+    store.hello("sy-0002")
+    mine = log_of(store.site)
+    other = log_of(store.site, "sy-0002")
+    again = log_of(store.site)
+    for log in (mine, other, again):
+        store.records(log, log.messages())
+    with pytest.raises(NoSuchSessionError, match=f"of sy-0002, log {other.log.hex()[:8]}"):
+        store.archive.session(b"S" * 16)
+    assert store.archive.session(b"S" * 16, device="sy-0002").log == other.log
+    assert store.archive.session(b"S" * 16, log=mine.log.hex()[:10]).log == mine.log

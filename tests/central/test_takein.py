@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +21,6 @@ from uplink.central.errors import NotAStoreError, StoreError
 from uplink.central.verify import judge_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.central.conftest import Store
 
 
@@ -220,6 +220,35 @@ def test_a_store_is_judged_by_what_lies_in_it(store: Store, site: Path, tmp_path
     path.unlink()
     _, session = judge_store(store.folder, anchors)
     assert session.exit_code == 1
+
+
+def test_a_store_whose_device_lost_its_tail_is_judged_by_what_it_attests(store: Store, site: Path) -> None:
+    log = log_of(site, files=3)
+    store.records(log, log.messages())
+    for sequence, data in log.files.items():
+        store.piece(log, sequence, 0, data)
+    log.cut(3)
+    log.boot()
+    store.records(log, log.messages(3))
+    whole, session = judge_store(store.folder, Anchors.load([site / "authority.crt"]))
+    assert "tail-lost-known" in [one.code for one in whole.notes]
+    assert (session.session, session.witness) == (b"S" * 16, "attested")
+    assert not {one.code for one in session.findings} & {"witness-contradicts", "tail-missing", "session-unclosed"}
+
+
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(store: Store, site: Path) -> None:
+    log = log_of(site, files=2)
+    store.records(log, log.messages())
+    for sequence, data in log.files.items():
+        store.piece(log, sequence, 0, data)
+    for sequence, make in ((2, os.mkfifo), (3, Path.mkdir)):
+        file = store.archive.file(log.device, log.log, sequence)
+        assert file is not None
+        path = store.archive.path(file)
+        path.unlink()
+        make(path)  # type: ignore[operator]
+    _, session = judge_store(store.folder, Anchors.load([site / "authority.crt"]))
+    assert [one.sequence for one in session.findings if one.code == "stored-altered"] == [2, 3]
 
 
 def test_records_that_come_later_are_attested_again(store: Store, site: Path) -> None:

@@ -251,8 +251,10 @@ class Archive(Protocol):
     def sessions(self, device: str | None = None, unfinished_only: bool = False) -> list[SessionState]:
         """Return sessions, oldest first."""
 
-    def session(self, prefix: bytes, odd_digit: str = "") -> SessionState:
-        """Return the one session whose id begins so. Raises NoSuchSessionError."""
+    def session(
+        self, prefix: bytes, odd_digit: str = "", device: str | None = None, log: str | None = None
+    ) -> SessionState:
+        """Return the one session whose id begins so, of a device or log if named. Raises NoSuchSessionError."""
 
     def earliest_deadline_base(self, device: str) -> int | None:
         """Return the earliest end (UTC ns) of a session that still lacks files; None when nothing is missing."""

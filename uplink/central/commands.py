@@ -68,8 +68,10 @@ def opened(config_path: Path, claimed: str | None) -> Iterator[Opened]:
         archive.close()
 
 
-def find_session(archive: EmbeddedArchive, text: str) -> SessionState:
-    """Return the session whose id begins with these hex digits.
+def find_session(
+    archive: EmbeddedArchive, text: str, device: str | None = None, log: str | None = None
+) -> SessionState:
+    """Return the session whose id begins with these hex digits, of this device and log where they are named.
 
     Raises:
         NoSuchSessionError: none, several, or not hex digits.
@@ -82,7 +84,7 @@ def find_session(archive: EmbeddedArchive, text: str) -> SessionState:
         raise NoSuchSessionError(f"{text[:40]!r} is not the beginning of a session id") from None
     if len(digits) > 32:  # noqa: PLR2004
         raise NoSuchSessionError("a session id has 32 hex digits")
-    return archive.session(prefix, digits[-1] if len(digits) % 2 else "")
+    return archive.session(prefix, digits[-1] if len(digits) % 2 else "", device, log)
 
 
 def _config(function: Callable[..., None]) -> Callable[..., None]:
@@ -103,6 +105,16 @@ def _asking(function: Callable[..., None]) -> Callable[..., None]:
     ):
         function = option(function)
     return _config(function)
+
+
+def _session(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--session", required=True, help="记录编号（可简写）  Session id, or its beginning"),
+        click.option("--device", help="设备编号，编号重复时指明  Whose, where several have this session"),
+        click.option("--log", "log_id", help="日志编号（可简写），编号重复时指明  In which log, likewise"),
+    ):
+        function = option(function)
+    return function
 
 
 _reason = click.option("--reason", required=True, help="事由  Why")
@@ -159,10 +171,19 @@ def sessions(
 @central.command()
 @_asking
 @_reason
-@click.option("--session", required=True, help="记录编号（可简写）  Session id, or its beginning")
+@_session
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="输出文件  File to write")
 def attest(
-    config_path: Path, claimed: str | None, lang: str | None, reason: str, session: str, out: Path, *, as_json: bool
+    config_path: Path,
+    claimed: str | None,
+    lang: str | None,
+    reason: str,
+    session: str,
+    device: str | None,
+    log_id: str | None,
+    out: Path,
+    *,
+    as_json: bool,
 ) -> None:
     """签署一次记录的证明  Sign what the store has of a session now."""
     from recorder.evidence import statements
@@ -170,8 +191,8 @@ def attest(
     from uplink.central import overview
 
     with opened(config_path, claimed) as store:
-        state = find_session(store.archive, session)
-        store.note("attest", reason, {"session": state.session})
+        state = find_session(store.archive, session, device, log_id)
+        store.note("attest", reason, {"session": state.session, "device": state.device})
         message = attesting.attest(store.archive, state, store.signer, store.store, time.time_ns())
         try:
             with out.open("xb") as file:
@@ -284,7 +305,7 @@ def broker_config(config_path: Path, out: Path) -> None:
 @click.command()
 @_asking
 @_reason
-@click.option("--session", required=True, help="记录编号（可简写）  Session id, or its beginning")
+@_session
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="输出目录  Folder to make")
 @click.option("--withhold", multiple=True, help="不予提供的记录号  Records whose files are withheld, e.g. 5-9")
 @click.option("--ground", help="不予提供的理由  On what ground, e.g. trade_secret")
@@ -295,6 +316,8 @@ def export(
     lang: str | None,
     reason: str,
     session: str,
+    device: str | None,
+    log_id: str | None,
     out: Path,
     withhold: tuple[str, ...],
     ground: str | None,
@@ -308,8 +331,13 @@ def export(
 
     withheld = exporting.parse_ranges(withhold)
     with opened(config_path, claimed) as store:
-        state = find_session(store.archive, session)
-        subject = {"session": state.session, "out": str(out), "withheld": [list(one) for one in withheld]}
+        state = find_session(store.archive, session, device, log_id)
+        subject = {
+            "session": state.session,
+            "device": state.device,
+            "out": str(out),
+            "withheld": [list(one) for one in withheld],
+        }
         store.note("export", reason, subject)
         written = exporting.export(store.archive, state, store.signer, store.store, out, withheld, ground, decision)
         found = written._asdict() | {"session": state.session.hex(), "out": str(out)}

@@ -209,20 +209,40 @@ class Queries:
             condition += " AND (s.complete_utc_ns IS NULL OR s.held < s.files)"
         return [_session(row) for row in self._all(_SESSION + condition + order, device)]
 
-    def session(self, prefix: bytes, odd_digit: str = "") -> SessionState:
+    def session(
+        self, prefix: bytes, odd_digit: str = "", device: str | None = None, log: str | None = None
+    ) -> SessionState:
         """Return the one session whose id begins with these bytes and, behind them, this hex digit.
+
+        A device chooses the ids of its sessions, so it can repeat another one's: then device or log decides.
+
+        Args:
+            prefix: first bytes of the id.
+            odd_digit: the hex digit behind them, where their number is odd.
+            device: only of this device.
+            log: only of logs whose id begins with these hex digits.
 
         Raises:
             NoSuchSessionError: none, or more than one.
         """
         low = (prefix.hex() + odd_digit).ljust(32, "0")
         high = (prefix.hex() + odd_digit).ljust(32, "f")
-        rows = self._all(_SESSION + " WHERE s.session BETWEEN ? AND ? LIMIT 2", bytes.fromhex(low), bytes.fromhex(high))
+        rows = self._all(
+            _SESSION + " WHERE s.session BETWEEN ?1 AND ?2 AND (?3 IS NULL OR l.device = ?3)"
+            " AND (?4 IS NULL OR substr(hex(l.log), 1, length(?4)) = upper(?4)) ORDER BY l.id LIMIT 3",
+            bytes.fromhex(low),
+            bytes.fromhex(high),
+            device,
+            log,
+        )
         named = prefix.hex() + odd_digit
         if not rows:
             raise NoSuchSessionError(f"no session has an id that begins with {named!r}")
         if len(rows) > 1:
-            raise NoSuchSessionError(f"several sessions have ids that begin with {named!r}; give more digits")
+            found = "; ".join(f"{row[3].hex()} of {row[0]}, log {row[1].hex()[:8]}" for row in rows)
+            raise NoSuchSessionError(
+                f"several sessions have ids that begin with {named!r} ({found}); give more digits, --device or --log"
+            )
         return _session(rows[0])
 
     def earliest_deadline_base(self, device: str) -> int | None:

@@ -12,7 +12,8 @@ from recorder.evidence import accounting, chain, inspection, records, verdict
 from recorder.evidence.findings import found
 from recorder.evidence.signers import Signers
 from recorder.evidence.timeline import Timeline
-from recorder.verify import sessions_of, stored_content
+from recorder.verify import stored_content
+from uplink.central import attest
 from uplink.central.embedded import EmbeddedArchive
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from recorder.evidence.findings import Finding
     from recorder.evidence.records import Record
     from recorder.evidence.verdict import Verdict
-    from uplink.central.archive import SessionState
 
 
 def judge_store(folder: Path, anchors: Anchors) -> Iterator[Verdict]:
@@ -52,20 +52,25 @@ def _judge_device(archive: EmbeddedArchive, device: str, anchors: Anchors) -> It
     device_logs = [record for _, parsed, _ in logs for record in parsed if record.stream == 0]
     clocks = [record for record in device_logs if record.kind == "clock"]
     heads = list(chain.check_heads(device_logs, hashes))
-    states = {(state.log, state.session): state for state in archive.sessions(device)}
+    states = archive.sessions(device)
     for log, parsed, known in logs:
         findings = [*known, *signers.check(parsed), *chain.check_log(parsed, None, clocks)]
         if parsed and parsed[0].stream == 0:
             findings += heads
         yield verdict.conclude(Timeline(None, tuple(parsed)), findings, verdict.Checked(records=len(parsed)), None)
-        for messages, session in sessions_of(parsed):
-            attestation = _attestation(archive, states.get((log, session)))
+        for state in (one for one in states if one.log == log):
+            try:
+                entries = attest.session_entries(archive, state)
+            except attest.NotAttestableError:
+                continue  # the findings of its log say what is missing
+            entries += attest.later_entries(archive, state, entries[-1])
+            attestation = archive.attestation(state)
             evidence = verdict.Evidence(
-                messages=messages,
+                messages=[entry.message for entry in entries],
                 certificates=certificates,
                 contents=lambda files: _contents(archive, files),
                 attestation=attestation,
-                session=session,
+                session=state.session,
                 files_expected=attestation is not None,
                 hashes=hashes[log],
                 clocks=clocks,
@@ -83,10 +88,6 @@ def _read_log(archive: EmbeddedArchive, device: str, log: bytes) -> tuple[list[R
         at = next((record for record in parsed if record.sequence == other.sequence), None)
         findings.append(found(code, at, at=other.sequence))
     return parsed, findings
-
-
-def _attestation(archive: EmbeddedArchive, state: SessionState | None) -> bytes | None:
-    return None if state is None else archive.attestation(state)
 
 
 def _contents(archive: EmbeddedArchive, files: Sequence[Record]) -> Iterator[Content]:
