@@ -282,9 +282,11 @@ class Filing(Sourced, frozen=True, kw_only=True):
         return self.start == "act_ended"
 
 
-class Keeper(Names, Sourced, frozen=True, kw_only=True):
+class Keeper(Sourced, frozen=True, kw_only=True):
     """``[keeper]``: who files and keeps (R17)."""
 
+    zh: str
+    en: str
     kind: Literal["unit", "department", "each_department", "person", "person_in_each_department"]
 
 
@@ -298,8 +300,11 @@ class Copies(Sourced, frozen=True, kw_only=True):
     """A further document that applies."""
 
 
-class Supervision(Names, Sourced, frozen=True, kw_only=True):
+class Supervision(Sourced, frozen=True, kw_only=True):
     """``[supervision]``: the one body that supervises all (R17)."""
+
+    zh: str
+    en: str
 
 
 class Devices(Sourced, frozen=True, kw_only=True):
