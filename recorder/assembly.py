@@ -27,6 +27,7 @@ from recorder.evidence.errors import BoxError
 from recorder.evidence.inits import join_inits
 from recorder.evidence.records import Track
 from recorder.evidence.stored import Account
+from recorder.source.link import short
 
 if TYPE_CHECKING:
     from recorder.source.link import Counts
@@ -38,6 +39,13 @@ HOLE_SIGNED_NS: Final = 500_000_000
 """A longer hole between two fragments of a track is signed as a gap; shorter ones are counted in the chunk."""
 OVERLAP_ALLOWED_NS: Final = 250_000_000
 """A muxer guesses the last sample's duration; the next fragment may correct it by so much."""
+MAX_REASONS: Final = 8
+"""A chunk names so many reasons for discarded frames; those of further reasons are counted under :data:`OTHER`."""
+MAX_REASON: Final = 32
+"""Longest reason, in characters: a record has to hold them all."""
+OTHER: Final = "other"
+MAX_COUNT: Final = 1 << 53
+"""Sums of what a source claims stop here."""
 
 
 CODECS: Final = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc", "mp4a": "aac"}
@@ -106,13 +114,16 @@ class _Counted:
     rms_millibels: int | None = None
 
     def add(self, counts: Counts) -> None:
-        self.received += counts.received
-        for reason, count in counts.discarded.items():
-            self.discarded[reason] = self.discarded.get(reason, 0) + count
+        self.received = _sum(self.received, counts.received)
+        for claimed, count in counts.discarded.items():
+            reason = short(claimed, MAX_REASON)
+            if reason not in self.discarded and len(self.discarded) >= MAX_REASONS:
+                reason = OTHER
+            self.discarded[reason] = _sum(self.discarded.get(reason, 0), count)
         if counts.expected is not None:
-            self.expected = (self.expected or 0) + counts.expected
-        self.holes += counts.holes
-        self.holes_ns += counts.holes_ns
+            self.expected = _sum(self.expected or 0, counts.expected)
+        self.holes = _sum(self.holes, counts.holes)
+        self.holes_ns = _sum(self.holes_ns, counts.holes_ns)
         self.arrival_first_ns = _first(self.arrival_first_ns, counts.arrival_first_ns)
         self.arrival_last_ns = _first(counts.arrival_last_ns, self.arrival_last_ns)
         self.sensor_first_ns = _first(self.sensor_first_ns, counts.sensor_first_ns)
@@ -192,6 +203,9 @@ class Assembler:
         self._inits: dict[str, bytes] = {}
         self._joined: bytes | None = None
         self._tracks: dict[int, boxes.TrackInit] = {}
+        self._own: dict[str, dict[int, boxes.TrackInit]] = {}
+        """Per source, the tracks of its own init: it delivers no others."""
+        self._allowed: dict[str, dict[str, int] | None] = {}
         self._number = position.next_number if position else 0
         self._part = position.part if position else -1
         self._part_init = position.init if position else b""
@@ -223,14 +237,23 @@ class Assembler:
         """Media time at which the recording ends so far."""
         return max(self._ends.values(), default=0)
 
-    def init(self, source: str, instance: bytes, init: bytes) -> list[Action]:
+    def init(self, source: str, instance: bytes, init: bytes, allowed: dict[str, int] | None = None) -> list[Action]:
         """Take a source's init segment: it is a new run of that source.
+
+        Args:
+            source: name of the source.
+            instance: id of the run.
+            init: its init segment.
+            allowed: kinds of track that it may deliver, and their track ids; None for any.
 
         Raises:
             FragmentRefusedError: it is not an init segment of the allowed form.
         """
         actions: list[Action] = []
         try:
+            own = boxes.parse_init(init)
+            if allowed is not None and any(allowed.get(track.kind) != track_id for track_id, track in own.items()):
+                raise FragmentRefusedError(f"{source}: its init segment has tracks that are not its own")
             inits = self._inits | {source: init}
             joined = join_inits([inits[name] for name in sorted(inits)])
             tracks = boxes.parse_init(joined)
@@ -239,30 +262,46 @@ class Assembler:
         if joined != self._joined:
             actions += self._end()
         self._inits, self._joined, self._tracks = inits, joined, tracks
-        kinds = {track.kind for track in boxes.parse_init(init).values()}
+        self._own[source], self._allowed[source] = own, allowed
+        kinds = {track.kind for track in own.values()}
         if source in self._instances and self._instances[source] != instance:
             self._expect_hole |= kinds
         self._instances[source] = instance
         return actions
 
     def fragment(
-        self, source: str, instance: bytes, number: int, counts: dict[str, Counts], fragment: bytes
+        self,
+        source: str,
+        instance: bytes,
+        number: int,
+        counts: dict[str, Counts],
+        fragment: bytes,
+        *,
+        latest_ns: int | None = None,
     ) -> list[Action]:
         """Take the next fragment of a source and say what is to be done.
 
+        Args:
+            source: name of the source.
+            instance: id of its run.
+            number: of the fragment in the run.
+            counts: what the source counted since the fragment before.
+            fragment: moof and mdat.
+            latest_ns: media time that no fragment can reach yet.
+
         Raises:
-            FragmentRefusedError: it belongs to another run, is malformed, or goes back in time.
+            FragmentRefusedError: it belongs to another run, is malformed, goes back in time, or is from the future.
         """
         if self._joined is None or self._instances.get(source) != instance:
             raise FragmentRefusedError(f"{source}: a fragment of a run whose init segment did not come")
         try:
-            runs = boxes.parse_fragment(fragment, self._tracks)
+            runs = boxes.parse_fragment(fragment, self._own[source])
         except BoxError as error:
             raise FragmentRefusedError(f"{source}: a fragment is refused: {error}") from error
         if not runs:
             raise FragmentRefusedError(f"{source}: a fragment without samples")
         actions: list[Action] = []
-        times = self._times(source, runs, actions)
+        times = self._times(source, runs, actions, latest_ns)
         start_ns = min(start for start, _ in times.values())
         if self._chunk is not None and (actions or self._cuts(self._chunk, start_ns, runs)):
             actions += self._end()
@@ -270,7 +309,8 @@ class Assembler:
             actions.append(self._begin(start_ns))
         chunk = self._chunk
         assert chunk is not None  # noqa: S101 - begun above
-        self._count(chunk, runs, counts)
+        allowed = self._allowed[source]
+        self._count(chunk, runs, {kind: one for kind, one in counts.items() if allowed is None or kind in allowed})
         for run in runs:
             track = self._tracks[run.track_id]
             if track.kind == "video":
@@ -295,7 +335,9 @@ class Assembler:
         """The session ends, or its media must be closed now."""
         return self._end()
 
-    def _times(self, source: str, runs: list[boxes.Run], actions: list[Action]) -> dict[str, tuple[int, int]]:
+    def _times(
+        self, source: str, runs: list[boxes.Run], actions: list[Action], latest_ns: int | None
+    ) -> dict[str, tuple[int, int]]:
         times: dict[str, tuple[int, int]] = {}
         for run in runs:
             track = self._tracks[run.track_id]
@@ -309,6 +351,8 @@ class Assembler:
                 if start - before > HOLE_SIGNED_NS or track.kind in self._expect_hole:
                     actions.append(Hole(track.kind, before, max(start, before)))
             times[track.kind] = start, _to_ns(run.end_decode, track.timescale)
+            if latest_ns is not None and times[track.kind][1] > latest_ns:
+                raise FragmentRefusedError(f"{source}: {track.kind} of the future")
         return times
 
     def _cuts(self, chunk: _Chunk, start_ns: int, runs: list[boxes.Run]) -> bool:
@@ -375,6 +419,10 @@ class Assembler:
 
 def _to_ns(decode: int, timescale: int) -> int:
     return decode * 1_000_000_000 // timescale
+
+
+def _sum(first: int, second: int) -> int:
+    return min(first + second, MAX_COUNT)
 
 
 def _first(first: int | None, second: int | None) -> int | None:

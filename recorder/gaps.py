@@ -23,6 +23,7 @@ class _Cause:
     start_boot: bytes | None = None
     length_max_ns: int | None = None
     length_known: bool = True
+    start_shift_ns: int = 0
 
 
 class GapKeeper:
@@ -37,7 +38,15 @@ class GapKeeper:
         for track in tracks:
             self._causes.setdefault(track, _Cause(cause, detail))
 
-    def across_boot(self, tracks: list[str], cause: str, start_boot: bytes, length_max_ns: int | None) -> None:
+    def across_boot(
+        self,
+        tracks: list[str],
+        cause: str,
+        start_boot: bytes,
+        length_max_ns: int | None,
+        *,
+        start_shift_ns: int = 0,
+    ) -> None:
         """The machine was off: start and end of the hole are on two boot-time clocks.
 
         Args:
@@ -45,9 +54,12 @@ class GapKeeper:
             cause: id of the cause.
             start_boot: kernel boot id of the time at which the hole starts.
             length_max_ns: upper bound of its length, None where nothing bounds it.
+            start_shift_ns: how much later the clock of that boot stood, at the same media time, than this boot's.
         """
         for track in tracks:
-            self._causes[track] = _Cause(cause, None, start_boot, length_max_ns, length_known=False)
+            self._causes[track] = _Cause(
+                cause, None, start_boot, length_max_ns, length_known=False, start_shift_ns=start_shift_ns
+            )
 
     def begins(self, ends_boottime_ns: dict[str, int], now_boottime_ns: int) -> list[Gap]:
         """Return the gaps that have lasted long enough to be signed while they go on.
@@ -103,7 +115,7 @@ class GapKeeper:
             cause=cause.cause,
             tracks=sorted(tracks, reverse=True),
             state=state,
-            start_boottime_ns=start_ns,
+            start_boottime_ns=max(start_ns + cause.start_shift_ns, 0),
             end_boottime_ns=end_ns,
             start_boot=cause.start_boot,
             length_min_ns=length_ns if cause.length_known else 0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import signal
@@ -65,9 +67,10 @@ class SourcePeer:
         Raises:
             PeerLostError: it has not read for too long, or is gone.
         """
-        self._unsent += link.encode(message)
-        if len(self._unsent) > MAX_UNSENT_SIZE_BYTES:
+        data = link.encode(message)
+        if len(self._unsent) + len(data) > MAX_UNSENT_SIZE_BYTES:
             raise PeerLostError(f"{self.name}: does not read what it is sent")
+        self._unsent += data
         self.flush()
 
     def flush(self) -> None:
@@ -86,6 +89,16 @@ class SourcePeer:
             del self._unsent[:sent]
 
     @property
+    def gone(self) -> bool:
+        """The other end has closed the connection, and all that it sent has been read."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    @property
     def wants_to_send(self) -> bool:
         """Whether something waits for the socket to take it."""
         return bool(self._unsent)
@@ -95,10 +108,17 @@ class SourcePeer:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process behind the connection at once; a driver stuck in the kernel heeds nothing less."""
+        """End the process behind the connection at once; a driver stuck in the kernel heeds nothing less.
+
+        The connection ends in any case: a source of another user, or of another process namespace, cannot be killed.
+        """
         self._signal(signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def _signal(self, number: int) -> None:
+        if self.pid <= 0 or self.pid == os.getpid():
+            return  # 0: a process that this namespace cannot name; as a target it would mean this whole process group
         try:
             os.kill(self.pid, number)
         except (ProcessLookupError, PermissionError) as error:
@@ -125,14 +145,25 @@ def listen_datagrams(path: Path, mode: int = 0o660) -> socket.socket:
     return _bind(path, socket.SOCK_DGRAM, mode)
 
 
+def accept(server: socket.socket) -> socket.socket | None:
+    """Accept the next connection; None where it is gone again, or cannot be had now."""
+    try:
+        connection, _ = server.accept()
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            log.warning("a connection cannot be accepted: %s", error.strerror)
+        return None
+    return connection
+
+
 def wake(path: Path) -> None:
     """Tell whoever listens on a datagram socket to look; nobody listening, or too busy, is no error."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
             sender.sendto(b"", str(path))
-        except OSError:
-            return  # the other side also looks by itself every two seconds
+    except OSError:
+        return  # the other side also looks by itself every two seconds
 
 
 def _bind(path: Path, kind: int, mode: int) -> socket.socket:
@@ -141,6 +172,8 @@ def _bind(path: Path, kind: int, mode: int) -> socket.socket:
             path.unlink()
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise RecorderError(f"the socket {path} cannot be made: {error.strerror}") from error
     server = socket.socket(socket.AF_UNIX, kind)
     server.setblocking(False)
     try:

@@ -19,9 +19,12 @@ from recorder.evidence import records, stored
 from recorder.gaps import GapKeeper
 from recorder.peers import PeerLostError
 from recorder.source import link
+from recorder.spool.errors import DiskFullError
 from recorder.spool.reader import LogReader
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recorder.assembly import Action
     from recorder.clock import Clock
     from recorder.config import SourceSection, StreamSection
@@ -31,9 +34,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GATHER_NS: Final = 2_000_000_000
+PENDING_LARGEST_BYTES: Final = 32 << 20
+"""More than this is not held while init segments are awaited."""
 FLUSH_NS: Final = 3_000_000_000
 HUNG_NS: Final = 3_000_000_000
 """A source has its own watchdog; so much later the recorder ends it."""
+AHEAD_NS: Final = 60_000_000_000
+"""A fragment that ends so much later than now has a wrong time; its track could never go on behind it."""
+SILENT_NS: Final = 2_000_000_000
+"""A track that ended so long before the session did has a gap there."""
 TRACK_IDS: Final = {"video": 1, "audio": 2}
 LOOK_BACK: Final = 64
 """Records of a session that are read to find each track's end; a track silent for longer begins anew."""
@@ -43,6 +52,8 @@ QUIET_EVENTS: Final = ("waiting",)
 """A source that has nothing whole to send says that it lives."""
 LOSING_EVENTS: Final = ("stalled", "failed", "discarded", "hole")
 """After these a track may be silent, and this was why."""
+MAX_CAUSE: Final = 40
+"""Longest id of a cause, in characters."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
 
 
@@ -53,6 +64,8 @@ class Slot:
     name: str
     section: SourceSection
     peer: SourcePeer | None = None
+    started: bool = False
+    """It has been told to begin, and so answers a stop."""
     has_init: bool = False
     flows: bool = False
     """A fragment of its present run is on the disk."""
@@ -81,7 +94,15 @@ class Session:
     """End of what is on the disk."""
     ending: tuple[str, str] | None = None
     """Reason and by whom, once the end has been ordered."""
+    ordered_boottime_ns: int = 0
+    """When it was ordered."""
     flush_until_ns: int = 0
+    due_gaps: list[records.Gap] = field(default_factory=list)
+    """Gaps that are known and not signed yet: the disk had no room even for records."""
+    last_bodies: list[records.Gap | records.SessionClose] = field(default_factory=list)
+    """What closes the session, once that is decided."""
+    waits_for_room: bool = False
+    """Nothing could be signed: tried again at each look at the clock."""
 
 
 class StreamRecorder:
@@ -92,6 +113,8 @@ class StreamRecorder:
         self.section = section
         self.slots = {name: Slot(name, source) for name, source in section.sources.items()}
         self.session: Session | None = None
+        self._next: tuple[bytes, str] | None = None
+        """Id and trigger of a session that begins as soon as the present one is closed."""
         self._spool = spool
         self._clock = clock
         self._policy_sha256 = policy_sha256
@@ -104,14 +127,22 @@ class StreamRecorder:
     # -- the session ---------------------------------------------------------------------------------------------
 
     def open_session(self, trigger: str) -> bytes:
-        """Begin a recording; return the session's id.
+        """Begin a recording; return the session's id. While one is ending, it begins as soon as that is closed.
 
         Raises:
             RefusedError: one is open already.
+            DiskFullError: there is no room even for records.
         """
-        if self.session is not None:
-            raise RefusedError("already", "正在记录，无需再次开始。", "A recording is already under way.")
         session_id = secrets.token_bytes(16)
+        if self.session is not None:
+            if self.session.ending is None or self._next is not None:
+                raise RefusedError("already", "正在记录，无需再次开始。", "A recording is already under way.")
+            self._next = session_id, trigger
+        else:
+            self._open(session_id, trigger)
+        return session_id
+
+    def _open(self, session_id: bytes, trigger: str) -> None:
         epoch = secrets.token_bytes(16)
         zero = self._clock.boottime_ns()
         sequence, sha256 = self._spool.head(0)
@@ -137,17 +168,21 @@ class StreamRecorder:
         )
         for slot in self.slots.values():
             self._start(slot)
-        return session_id
 
     def recover(self, found: OpenSession) -> None:
         """Go on with a session that a crash interrupted, or close it."""
         assert isinstance(found.opened.body, records.SessionOpen)  # noqa: S101 - the spool looked it up by its kind
+        if self.session is not None:
+            # Only the newest can go on; one beside it was forgotten.
+            self.session.ending = ("interrupted", "recovery")
+            self._close(self.session)
         now = self._clock.now()
         known = resume.past(found.opened, self._newest(found))
         how = resume.decide(known, now)
         if how is None:
             end = known.zero_boottime_ns + known.end_ns
-            self._sign_close(found.session, found.opened.sequence, found.chunks, end, "interrupted", "recovery")
+            close = self._close_body(found.opened.sequence, found.chunks, end, "interrupted", "recovery")
+            self._sign_close(found.session, [close])
             return
         assembler = Assembler(how.zero_boottime_ns, resume.position(known, found.last_chunk_path))
         epoch = secrets.token_bytes(16)
@@ -166,7 +201,13 @@ class StreamRecorder:
         if how.off_ns is None:
             self.session.gaps.because(self.tracks, "restart")
         else:
-            self.session.gaps.across_boot(self.tracks, "power", known.boot, how.off_ns + OFF_UNCERTAINTY_NS)
+            self.session.gaps.across_boot(
+                self.tracks,
+                "power",
+                known.boot,
+                how.off_ns + OFF_UNCERTAINTY_NS,
+                start_shift_ns=known.zero_boottime_ns - how.zero_boottime_ns,
+            )
         self._spool.append(self.number, found.session, [_media_key(epoch)])
         log.info("stream %s: session %s goes on", self.section.name, found.session.hex()[:8])
 
@@ -184,19 +225,30 @@ class StreamRecorder:
         Raises:
             RefusedError: nothing is being recorded.
         """
+        if self._next is not None:
+            self._next = None  # it had not begun
+            return
         if self.session is None or self.session.ending is not None:
             raise RefusedError("idle", "没有正在进行的记录。", "Nothing is being recorded.")
+        now = self._clock.boottime_ns()
         self.session.ending = (reason, closed_by)
-        self.session.flush_until_ns = self._clock.boottime_ns() + FLUSH_NS
+        self.session.ordered_boottime_ns = now
+        self.session.flush_until_ns = now + FLUSH_NS
         for slot in self.slots.values():
-            slot.ended = slot.peer is None or not slot.has_init
+            slot.ended = slot.peer is None or not slot.started
             if slot.peer is not None:
                 self._send(slot, link.Stop(session=self.session.id))
         self._close_if_flushed()
 
+    def shut_down(self) -> None:
+        """The device is being switched off: end what is open, begin nothing more."""
+        self._next = None
+        if self.session is not None and self.session.ending is None:
+            self.end("shutdown", "device")
+
     def _close_if_flushed(self) -> None:
         session = self.session
-        if session is None or session.ending is None:
+        if session is None or session.ending is None or session.waits_for_room:
             return
         if not all(slot.ended for slot in self.slots.values()) and self._clock.boottime_ns() < session.flush_until_ns:
             return
@@ -205,19 +257,28 @@ class StreamRecorder:
         self._close(session)
 
     def _close(self, session: Session) -> None:
-        reason, closed_by = session.ending or ("fault", "device")
-        end = max(session.end_boottime_ns, session.zero_boottime_ns)
-        self._sign_gaps(session, session.gaps.over(self._unfinished(session, end)))
-        self._sign_close(session.id, session.open_sequence, session.chunks, end, reason, closed_by)
+        """Sign what closes the session; where there is no room for it, all stays as it is, to be tried again."""
+        if not session.last_bodies:
+            reason, closed_by = session.ending or ("fault", "device")
+            end = max(session.end_boottime_ns, session.zero_boottime_ns)
+            if session.ordered_boottime_ns - end > SILENT_NS:
+                end = session.ordered_boottime_ns  # until then more was wanted, and nothing came
+            gaps = [*session.due_gaps, *session.gaps.over(self._unfinished(session, end))]
+            close = self._close_body(session.open_sequence, session.chunks, end, reason, closed_by)
+            session.last_bodies = [*gaps, close]
+        self._sign_close(session.id, session.last_bodies)
         self.session = None
         for slot in self.slots.values():
-            slot.has_init = slot.flows = False
+            slot.started = slot.has_init = slot.flows = False
+        if self._next is not None:
+            (session_id, trigger), self._next = self._next, None
+            self._open(session_id, trigger)
 
-    def _sign_close(
-        self, session_id: bytes, open_sequence: int, chunks: int, end_boottime_ns: int, reason: str, closed_by: str
-    ) -> None:
+    def _close_body(
+        self, open_sequence: int, chunks: int, end_boottime_ns: int, reason: str, closed_by: str
+    ) -> records.SessionClose:
         sequence, sha256 = self._spool.head(0)
-        close = records.SessionClose(
+        return records.SessionClose(
             reason=reason,
             closed_by=closed_by,
             open_sequence=open_sequence,
@@ -227,37 +288,51 @@ class StreamRecorder:
             device_head_sha256=sha256,
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
-        (written,) = self._spool.append(self.number, session_id, [close])
+
+    def _sign_close(self, session_id: bytes, bodies: Sequence[records.Gap | records.SessionClose]) -> None:
+        written = self._spool.append(self.number, session_id, bodies)
+        close = bodies[-1]
+        assert isinstance(close, records.SessionClose)  # noqa: S101 - the callers put it last
+        self._tell_gaps([body for body in bodies if isinstance(body, records.Gap)])
         log.info(
             "stream %s: session %s closed (%s, by %s), %d chunks, record %d",
             self.section.name,
             session_id.hex()[:8],
-            reason,
-            closed_by,
-            chunks,
-            written.sequence,
+            close.reason,
+            close.closed_by,
+            close.chunks,
+            written[-1].sequence,
         )
 
     def disk_full(self) -> None:
-        """No room for media: sign what is on the disk and close the session in order."""
+        """No room for media: sign what is on the disk and close the session in order.
+
+        Where there is no room for that either, it is tried again until there is.
+        """
         session = self.session
         if session is None:
             return
-        session.ending = ("storage", "device")
-        session.pending = []
-        if session.file is not None:
-            file, session.file = session.file, None
-            file.finish()
-            if self._spool.sign_chunk(file) is not None:
-                session.chunks += 1
-        for slot in self.slots.values():
-            self._send(slot, link.Stop(session=session.id))
-        self._close(session)
+        if not session.waits_for_room:
+            session.ending = ("storage", "device")
+            session.pending = []
+            for slot in self.slots.values():
+                self._send(slot, link.Stop(session=session.id))
+        try:
+            if session.file is not None:
+                session.file.finish()
+                if self._spool.sign_chunk(session.file) is not None:
+                    session.chunks += 1
+                session.file = None
+            self._close(session)
+        except DiskFullError as error:
+            if not session.waits_for_room:
+                log.error("stream %s: its end waits to be signed: %s", self.section.name, error)  # noqa: TRY400
+            session.waits_for_room = True
 
     def _unfinished(self, session: Session, end_boottime_ns: int) -> dict[str, tuple[int, int]]:
         """Tracks that had stopped, or never came, by the end of the session."""
         ends = self._ends(session)
-        return {track: (end, end_boottime_ns) for track, end in ends.items() if end_boottime_ns - end > GATHER_NS}
+        return {track: (end, end_boottime_ns) for track, end in ends.items() if end_boottime_ns - end > SILENT_NS}
 
     def _ends(self, session: Session) -> dict[str, int]:
         known = session.assembler.ends_ns
@@ -269,11 +344,15 @@ class StreamRecorder:
         """A source has said who it is: tell it where to go on, or to begin.
 
         Raises:
-            PeerLostError: no such source is configured.
+            PeerLostError: no such source is configured, or it is connected already.
         """
         slot = self.slots.get(hello.source)
         if slot is None:
             raise PeerLostError(f"stream {self.section.name} has no source {hello.source!r}")
+        if slot.peer is not None:
+            if not slot.peer.gone:
+                raise PeerLostError(f"source {self.section.name}/{slot.name} is connected already, by {slot.peer.name}")
+            self.lost(slot, "connected anew")
         slot.peer, slot.has_init, slot.flows = peer, False, False
         slot.heard_boottime_ns = self._clock.boottime_ns()
         log.info("source %s/%s connected, pid %d", self.section.name, slot.name, peer.pid)
@@ -288,6 +367,7 @@ class StreamRecorder:
             newest = held[1] if held and held[0] == hello.instance else -1
             if newest >= 0 or hello.oldest == 0:
                 self._send(slot, link.Welcome(instance=hello.instance, next=newest + 1))
+                slot.started, slot.ended = True, False
                 return slot
         self._send(slot, link.Welcome())
         self._start(slot)
@@ -299,6 +379,7 @@ class StreamRecorder:
             return
         track_ids = {track: TRACK_IDS[track] for track in slot.section.tracks}
         slot.has_init = slot.flows = slot.ended = False
+        slot.started = True
         slot.heard_boottime_ns = self._clock.boottime_ns()
         self._send(
             slot,
@@ -323,27 +404,36 @@ class StreamRecorder:
         elif session is None:
             return  # late messages of a session that has been closed
         elif isinstance(message, link.Init):
-            if message.session == session.id:
-                self._guard(slot, lambda: self._run(session.assembler.init(slot.name, message.instance, payload)))
-                slot.has_init = True
-                if all(one.has_init for one in self.slots.values()):
-                    self._release_pending(session)
+            if message.session == session.id and not session.waits_for_room:
+                self._init(session, slot, message, payload)
         elif isinstance(message, link.Fragment):
-            if not slot.has_init:
-                return  # of an instance that this recorder has not begun
+            if not slot.has_init or session.waits_for_room:
+                return  # of an instance that this recorder has not begun, or nothing can be written
             if session.gather_until_ns is not None:
                 session.pending.append((slot, message, payload))
+                if sum(len(waiting) for _, _, waiting in session.pending) > PENDING_LARGEST_BYTES:
+                    self._release_pending(session)
             else:
                 self._fragment(session, slot, message, payload)
         elif isinstance(message, link.Ended) and message.session == session.id:
             slot.ended = True
             self._close_if_flushed()
 
+    def _init(self, session: Session, slot: Slot, message: link.Init, payload: bytes) -> None:
+        self._release_of(session, slot)
+        allowed = {track: TRACK_IDS[track] for track in slot.section.tracks}
+        self._guard(slot, lambda: self._run(session.assembler.init(slot.name, message.instance, payload, allowed)))
+        slot.has_init = True
+        if all(one.has_init for one in self.slots.values()):
+            self._release_pending(session)
+
     def lost(self, slot: Slot, why: str) -> None:
         """A source's connection is gone."""
         log.warning("source %s/%s lost: %s", self.section.name, slot.name, why)
-        slot.peer, slot.has_init, slot.flows, slot.ended = None, False, False, True
+        slot.peer, slot.started, slot.flows, slot.ended = None, False, False, True
         if self.session is not None:
+            self._release_of(self.session, slot)
+            slot.has_init = False
             for track in slot.section.tracks:
                 self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
             self._close_if_flushed()
@@ -358,6 +448,9 @@ class StreamRecorder:
         """Look at the clock: overdue init segments, hung sources, gaps that last, an end that is due."""
         session = self.session
         if session is None:
+            return
+        if session.waits_for_room:
+            self.disk_full()
             return
         now = self._clock.boottime_ns()
         if session.gather_until_ns is not None and now >= session.gather_until_ns:
@@ -394,20 +487,31 @@ class StreamRecorder:
             event.count,
         )
         if self.session is not None and event.event in LOSING_EVENTS:
-            self.session.gaps.because(event.tracks, event.cause, event.detail)
+            tracks = [track for track in event.tracks if track in slot.section.tracks]
+            detail = link.short(event.detail) if event.detail else None
+            self.session.gaps.because(tracks, link.short(event.cause, MAX_CAUSE), detail)
 
     # -- fragments to the disk -----------------------------------------------------------------------------------
 
     def _release_pending(self, session: Session) -> None:
         session.gather_until_ns = None
         pending, session.pending = session.pending, []
+        refused: set[str] = set()
         for slot, message, payload in pending:
+            if slot.name in refused:
+                continue
             try:
                 self._fragment(session, slot, message, payload)
             except PeerLostError as error:
+                refused.add(slot.name)
                 if slot.peer is not None:
                     slot.peer.kill()
                 log.warning("%s", error)
+
+    def _release_of(self, session: Session, slot: Slot) -> None:
+        """The run of a source is over: what waits of it is written before another one begins."""
+        if any(one is slot for one, _, _ in session.pending):
+            self._release_pending(session)
 
     def _fragment(self, session: Session, slot: Slot, message: link.Fragment, payload: bytes) -> None:
         held = session.sources.get(slot.name)
@@ -417,7 +521,14 @@ class StreamRecorder:
         self._guard(
             slot,
             lambda: self._run(
-                session.assembler.fragment(slot.name, message.instance, message.number, message.tracks, payload)
+                session.assembler.fragment(
+                    slot.name,
+                    message.instance,
+                    message.number,
+                    message.tracks,
+                    payload,
+                    latest_ns=self._clock.boottime_ns() - session.zero_boottime_ns + AHEAD_NS,
+                )
             ),
         )
         session.sources[slot.name] = (message.instance, message.number)
@@ -438,8 +549,12 @@ class StreamRecorder:
         assert session is not None  # noqa: S101 - the assembler belongs to it
         zero = session.zero_boottime_ns
         holes = {one.track: (zero + one.start_ns, zero + one.end_ns) for one in actions if isinstance(one, Hole)}
+        gaps = session.gaps.over(holes)
         for action in actions:
             if isinstance(action, Begin):
+                # Before the media behind the hole: a crash between the two must not leave a hole that nobody signed.
+                self._sign_gaps(session, gaps)
+                gaps = []
                 session.file = self._spool.begin_chunk(self.number, session.id, session.epoch, action.init)
             elif isinstance(action, Append):
                 assert session.file is not None  # noqa: S101 - begun before
@@ -452,12 +567,17 @@ class StreamRecorder:
                 self._spool.sign_chunk(session.file, action.account, action.init_sha256)
                 session.file = None
                 session.chunks += 1
-        self._sign_gaps(session, session.gaps.over(holes))
+        self._sign_gaps(session, gaps)
 
     def _sign_gaps(self, session: Session, gaps: list[records.Gap]) -> None:
-        if not gaps:
+        session.due_gaps += gaps
+        if not session.due_gaps:
             return
-        self._spool.append(self.number, session.id, list(gaps))
+        self._spool.append(self.number, session.id, list(session.due_gaps))
+        signed, session.due_gaps = session.due_gaps, []
+        self._tell_gaps(signed)
+
+    def _tell_gaps(self, gaps: list[records.Gap]) -> None:
         for gap in gaps:
             length = "unknown" if gap.length_min_ns is None else f"{gap.length_min_ns // 1_000_000} ms"
             log.warning(

@@ -79,7 +79,7 @@ class MediaFile:
         self._size_bytes = 0
         self._facts: FileFacts | None = None
         self._new = True
-        self._full = False
+        self._full = self._finished = False
         self._descriptor = self._create()
 
     def _create(self) -> int:
@@ -196,11 +196,14 @@ class MediaFile:
         return SpoolFatalError(f"{self.path}: cannot be written: {error.strerror}; the process must end")
 
     def finish(self) -> None:
-        """Close the file; from now on it is read-only. An empty one is removed.
+        """Close the file; from now on it is read-only. An empty one is removed. A second call does nothing.
 
         Raises:
             SpoolFatalError: a sync failed.
         """
+        if self._finished:
+            return
+        self._finished = True
         try:
             if self.empty:
                 self.path.unlink()
