@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["ID_PATTERN", "Anchors", "Identity", "Role", "fingerprint", "load_der", "read_identity"]
 
 MAX_CHAIN_LENGTH = 4
+MAX_MATERIAL = 64
+"""Most certificates that are looked through for a chain."""
 
 
 def load_der(path: Path) -> bytes:
@@ -36,10 +39,19 @@ def load_der(path: Path) -> bytes:
     """
     der = read_der(path)
     try:
-        x509.load_der_x509_certificate(der)
-    except ValueError as error:
+        check_der(der)
+    except CertificateError as error:
         raise CertificateError(f"not a certificate: {path}") from error
     return der
+
+
+def check_der(certificate: bytes) -> None:
+    """Check that this is a certificate at all; nothing is said of whose.
+
+    Raises:
+        CertificateError: it is none.
+    """
+    _parse(certificate)
 
 
 def read_identity(certificate: bytes) -> Identity:
@@ -108,7 +120,8 @@ class Anchors:
         Args:
             certificate: DER.
             role: the role that is needed.
-            material: DER certificates that may stand between it and the authority; not trusted by themselves.
+            material: DER certificates that may stand between it and the authority; not trusted by themselves. What
+                is no certificate of an authority is passed over: anyone may have put it there.
 
         Raises:
             CertificateError: wrong role, or no chain to a trusted authority.
@@ -117,15 +130,27 @@ class Anchors:
         if identity.role is not role:
             raise CertificateError(f"{identity.subject} holds a certificate for {identity.role.name}, not {role.name}")
         current = _parse(certificate)
-        pool = [_parse(der) for der in list(material)[: MAX_CHAIN_LENGTH * 2]]
+        pool = _authorities(material)
         for _ in range(MAX_CHAIN_LENGTH):
             if any(_issued(current, authority) for authority in self._authorities):
                 return identity
-            issuer = next((one for one in pool if _is_authority(one) and _issued(current, one)), None)
+            issuer = next((one for one in pool if _issued(current, one)), None)
             if issuer is None:
                 break
             current = issuer
         raise CertificateError(f"{identity.subject} does not chain to a trusted authority")
+
+
+def _authorities(material: Iterable[bytes]) -> list[x509.Certificate]:
+    found: list[x509.Certificate] = []
+    for der in islice(material, MAX_MATERIAL):
+        try:
+            parsed = _parse(der)
+        except CertificateError:
+            continue
+        if _is_authority(parsed):
+            found.append(parsed)
+    return found
 
 
 def _parse(certificate: bytes) -> x509.Certificate:

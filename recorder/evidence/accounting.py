@@ -24,6 +24,8 @@ JITTER_NS: Final = 250_000_000
 UNSIGNED_HOLE_NS: Final = HOLE_NS + 50_000_000
 GAP_EDGE_NS: Final = 1_000_000_000
 """A gap is signed from the last moment known to be recorded to the first one recorded again: to the second."""
+MAX_SAMPLES: Final = 4 * boxes.MAX_SAMPLES
+"""Most samples of a chunk."""
 TIME_NS: Final = 500_000_000
 """How exactly a chunk's boot-times must agree with its media times."""
 
@@ -110,12 +112,15 @@ def check_chunk(piece: Piece, content: bytes) -> Iterator[Finding]:
 
 def _runs(content: bytes, start: int, tracks: dict[int, boxes.TrackInit]) -> tuple[dict[int, list[boxes.Run]], int]:
     view: dict[int, list[boxes.Run]] = {}
-    begins, fragments = start, 0
+    begins, fragments, samples = start, 0, 0
     for kind, _, end in boxes.boxes(content, start):
         if kind == b"mdat":
             for run in boxes.parse_fragment(content[begins:end], tracks):
                 view.setdefault(run.track_id, []).append(run)
+                samples += len(run.samples)
             begins, fragments = end, fragments + 1
+            if samples > MAX_SAMPLES:
+                raise BoxError(f"a chunk of more than {MAX_SAMPLES} samples")
     if begins != len(content):
         raise BoxError("something stands behind the last fragment")
     return view, fragments

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MAX_BOX_SIZE_BYTES: Final = 16 << 20
 MAX_SAMPLES: Final = 100_000
-"""Most samples a fragment may claim."""
+"""Most samples a fragment may claim, all its tracks together: a sample without bytes costs its writer nothing."""
+MAX_INIT_SIZE_BYTES: Final = 64 << 10
 MAX_DECODE_TIME: Final = 1 << 62
 """tfdt has no sign; a muxer that starts before zero writes a number near 2^64."""
 _HEAD = struct.Struct(">I4s")
@@ -99,6 +100,8 @@ def parse_init(init: bytes) -> dict[int, TrackInit]:
     Raises:
         BoxError: not an init segment of the allowed form.
     """
+    if len(init) > MAX_INIT_SIZE_BYTES:
+        raise BoxError(f"an init segment of {len(init)} bytes")
     kinds = [kind for kind, _, _ in boxes(init)]
     if kinds != [b"ftyp", b"moov"]:
         raise BoxError("an init segment is one ftyp and one moov")
@@ -160,7 +163,7 @@ def parse_fragment(fragment: bytes, tracks: dict[int, TrackInit]) -> list[Run]:
     for kind, body, stop in boxes(fragment, moof, moof_end):
         if kind != b"traf":
             continue
-        run = _run(fragment, body, stop, tracks)
+        run = _run(fragment, body, stop, tracks, MAX_SAMPLES - sum(len(one.samples) for one in runs.values()))
         if run is None:
             continue
         if run.track_id in runs:
@@ -172,7 +175,7 @@ def parse_fragment(fragment: bytes, tracks: dict[int, TrackInit]) -> list[Run]:
     return list(runs.values())
 
 
-def _run(fragment: bytes, start: int, end: int, tracks: dict[int, TrackInit]) -> Run | None:
+def _run(fragment: bytes, start: int, end: int, tracks: dict[int, TrackInit], most: int) -> Run | None:
     tfhd = find(fragment, (b"tfhd",), start, end)
     if tfhd is None:
         raise BoxError("a traf without tfhd")
@@ -198,11 +201,13 @@ def _run(fragment: bytes, start: int, end: int, tracks: dict[int, TrackInit]) ->
     samples: list[Sample] = []
     for kind, body, stop in boxes(fragment, start, end):
         if kind == b"trun":
-            decode = _trun(fragment, body, stop, decode, defaults, samples)
+            decode = _trun(fragment, body, stop, decode, defaults, samples, most)
     return Run(track_id, first, decode, samples) if samples else None
 
 
-def _trun(fragment: bytes, start: int, end: int, decode: int, defaults: list[int], samples: list[Sample]) -> int:
+def _trun(
+    fragment: bytes, start: int, end: int, decode: int, defaults: list[int], samples: list[Sample], most: int
+) -> int:
     word, count = _unpack(">II", fragment, start)
     version, flags = word >> 24, word & 0xFFFFFF
     at = start + 8
@@ -215,7 +220,7 @@ def _trun(fragment: bytes, start: int, end: int, decode: int, defaults: list[int
         first_flags = _unpack(">I", fragment, at)[0]
         at += 4
     columns = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
-    if count > MAX_SAMPLES or at + 4 * len(columns) * count > end:
+    if len(samples) + count > most or at + 4 * len(columns) * count > end:
         raise BoxError("a trun claims more samples than it holds")
     form = struct.Struct(">" + "".join("i" if bit == 0x800 and version else "I" for bit in columns))  # noqa: PLR2004
     for index in range(count):

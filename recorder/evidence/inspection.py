@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from keys.certificates import check_der
+from keys.errors import CertificateError
 from recorder.evidence import package, records, report, sequence, statements, verdict
 from recorder.evidence.accounting import NOT_HERE, Content
 from recorder.evidence.derived import DerivedFiles
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 MAX_FILES: Final = 400_000
 """A day of two-second chunks has a tenth."""
 MAX_RECORDS_SIZE_BYTES: Final = 512 << 20
+MIN_RECORD_SIZE_BYTES: Final = 256
+"""The names and digests that every record holds take more."""
+MAX_RECORDS: Final = 400_000
+"""As many as files: what is read is held in memory until it is judged."""
 MAX_CERTIFICATES: Final = 64
 MAX_CERTIFICATE_SIZE_BYTES: Final = 4096
 
@@ -133,7 +139,11 @@ def _records(listing: Listing) -> list[bytes]:
         return messages
     try:
         for message in sequence.split(data, records.MAX_RECORD_SIZE_BYTES):
-            messages.append(message)  # noqa: PERF402 - what came before an error is kept
+            if len(messages) == MAX_RECORDS or len(message) < MIN_RECORD_SIZE_BYTES:
+                problem = f"item {len(messages)} of {len(message)} bytes is too short, or one too many"
+                listing.findings.append(found("records-unreadable", error=problem))
+                break
+            messages.append(message)
     except RecordError as error:
         listing.findings.append(found("records-unreadable", error=error))
     return messages
@@ -150,9 +160,19 @@ def _certificates(listing: Listing) -> list[bytes]:
             listing.findings.append(found("file-unlisted", file=name))
         elif hashlib.sha256(data).hexdigest() != match[1]:
             listing.findings.append(found("certificate-misnamed", file=name))
+        elif not _is_certificate(data):
+            listing.findings.append(found("file-unlisted", file=name))
         else:
             certificates.append(data)
     return certificates
+
+
+def _is_certificate(data: bytes) -> bool:
+    try:
+        check_der(data)
+    except CertificateError:
+        return False
+    return True
 
 
 def _content(listing: Listing, record: Record) -> Content:

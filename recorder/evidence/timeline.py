@@ -6,13 +6,15 @@ clock, a claim whose quality each record names.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from recorder.evidence.records import WITH_FILE, Chunk, Gap, Marker, Record, SessionClose, SessionOpen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from recorder.evidence.statements import Attestation, Withholding
 
@@ -129,24 +131,21 @@ def collect(
     files = tuple(record for record in own if record.kind in WITH_FILE and record.file is not None)
     withheld: dict[int, str] = {}
     if withholding is not None:
-        ranges = withholding.sequences
-        withheld = {
-            record.sequence: withholding.ground
-            for record in files
-            if any(first <= record.sequence <= last for first, last in ranges)
-        }
+        covers = _covering(withholding.sequences)
+        withheld = {record.sequence: withholding.ground for record in files if covers(record.sequence)}
     missing = frozenset(attestation.media_missing) if attestation is not None else frozenset()
     clocks = {record.boot: record for record in reversed(own)}
     pieces = tuple(_piece(record, clocks, withheld, missing) for record in files if isinstance(record.body, Chunk))
+    places = _Places(own, pieces)
     return Timeline(
         session=session,
         records=own,
         opening=next((record for record in own if record.kind == "session-open"), None),
         closing=next((record for record in own if record.kind == "session-close"), None),
         pieces=pieces,
-        interruptions=_interruptions(own, pieces),
+        interruptions=_interruptions(own, places),
         marks=tuple(
-            Mark(record.body.marker, _media_ns(record.body.at_boottime_ns, record, own, pieces), record)
+            Mark(record.body.marker, places.media_ns(record.body.at_boottime_ns, record), record)
             for record in own
             if isinstance(record.body, Marker)
         ),
@@ -154,6 +153,21 @@ def collect(
         withheld=withheld,
         missing=missing,
     )
+
+
+def _covering(ranges: Iterable[tuple[int, int]]) -> Callable[[int], bool]:
+    """Return what tells whether a number lies in one of the ranges; there may be a million of each."""
+    firsts: list[int] = []
+    lasts: list[int] = []
+    for first, last in sorted(ranges):
+        firsts.append(first)
+        lasts.append(max(last, lasts[-1]) if lasts else last)
+
+    def covers(number: int) -> bool:
+        place = bisect_right(firsts, number)
+        return place > 0 and number <= lasts[place - 1]
+
+    return covers
 
 
 def _piece(record: Record, clocks: dict[bytes, Record], withheld: dict[int, str], missing: frozenset[int]) -> Piece:
@@ -166,19 +180,47 @@ def _piece(record: Record, clocks: dict[bytes, Record], withheld: dict[int, str]
     return Piece(record, record.body, start, end, boot, offset, clock, absent)
 
 
-def _media_ns(boottime_ns: int, record: Record, own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> int:
-    """Media time of a boot-time of ``record``'s boot: by a chunk of that boot, else by the session's zero."""
-    near = [piece for piece in pieces if piece.boot == record.boot]
-    if near:
-        best = min(near, key=lambda piece: abs(piece.record.sequence - record.sequence))
-        return best.media_ns(boottime_ns)
-    opening = own[0]
-    if isinstance(opening.body, SessionOpen) and opening.boot == record.boot:
-        return boottime_ns - opening.body.zero_boottime_ns
-    return pieces[-1].end_ns if pieces else 0
+class _Places:
+    """Finds the chunks around a record, without going through all of them each time."""
+
+    def __init__(self, own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> None:
+        self._opening = own[0] if own else None
+        self._by_boot: dict[bytes, list[Piece]] = {}
+        ordered = sorted(pieces, key=_sequence)
+        for piece in ordered:
+            self._by_boot.setdefault(piece.boot, []).append(piece)
+        self._sequences = [piece.record.sequence for piece in ordered]
+        self._ends = list(accumulate((piece.end_ns for piece in ordered), max))
+        self._starts = list(accumulate((piece.start_ns for piece in reversed(ordered)), min))[::-1]
+        self._last_ns = pieces[-1].end_ns if pieces else 0
+
+    def media_ns(self, boottime_ns: int, record: Record) -> int:
+        """Media time of a boot-time of ``record``'s boot: by a chunk of that boot, else by the session's zero."""
+        near = self._by_boot.get(record.boot, [])
+        if near:
+            place = bisect_left(near, record.sequence, key=_sequence)
+            best = min(near[max(place - 1, 0) : place + 1], key=lambda piece: abs(_sequence(piece) - record.sequence))
+            return best.media_ns(boottime_ns)
+        opening = self._opening
+        if opening is not None and isinstance(opening.body, SessionOpen) and opening.boot == record.boot:
+            return boottime_ns - opening.body.zero_boottime_ns
+        return self._last_ns
+
+    def around(self, record: Record) -> tuple[int, int | None]:
+        """Latest end of the chunks before a record and earliest start of those behind it, in media time."""
+        before = bisect_left(self._sequences, record.sequence)
+        after = bisect_right(self._sequences, record.sequence)
+        return (
+            max(self._ends[before - 1], 0) if before else 0,
+            self._starts[after] if after < len(self._starts) else None,
+        )
 
 
-def _interruptions(own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> tuple[Interruption, ...]:
+def _sequence(piece: Piece) -> int:
+    return piece.record.sequence
+
+
+def _interruptions(own: tuple[Record, ...], places: _Places) -> tuple[Interruption, ...]:
     found: list[Interruption] = []
     for record in own:
         gap = record.body
@@ -188,13 +230,11 @@ def _interruptions(own: tuple[Record, ...], pieces: tuple[Piece, ...]) -> tuple[
         ended = gap.end_boottime_ns is not None
         if gap.start_boot is not None and gap.start_boot != record.boot:
             # Boot-times of two boots cannot be compared: the gap lies between the chunks around its record.
-            before = [piece.end_ns for piece in pieces if piece.record.sequence < record.sequence]
-            after = [piece.start_ns for piece in pieces if piece.record.sequence > record.sequence]
-            start = max(before, default=0)
-            end = min(after, default=None) if ended else None
+            start, after = places.around(record)
+            end = after if ended else None
         else:
-            start = _media_ns(gap.start_boottime_ns, record, own, pieces)
-            end = _media_ns(gap.end_boottime_ns, record, own, pieces) if gap.end_boottime_ns is not None else None
+            start = places.media_ns(gap.start_boottime_ns, record)
+            end = places.media_ns(gap.end_boottime_ns, record) if gap.end_boottime_ns is not None else None
         whole = end - start if end is not None else None
         if gap.length_min_ns is not None and gap.length_min_ns == gap.length_max_ns:
             whole = gap.length_min_ns

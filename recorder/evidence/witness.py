@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from keys import cose
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 AHEAD_NS: Final = 300 * 10**9
 """How far a synchronised clock of a device may be ahead of the store's."""
+
+MAX_TOLD: Final = 1000
+"""Most missing later records that are named one by one."""
 
 S = TypeVar("S", bound=statements.Statement)
 
@@ -125,9 +129,9 @@ def _ends(by_sequence: Mapping[int, Record], attestation: Attestation, session: 
     newest = max(by_sequence)
     if newest < attestation.last_sequence:
         yield found("tail-missing", by_sequence[newest], first=newest + 1, last=attestation.last_sequence)
-    for sequence in attestation.later:
-        if sequence not in by_sequence:
-            yield found("later-missing", at=sequence)
+    gone = (sequence for sequence in attestation.later if sequence not in by_sequence)
+    for sequence in islice(gone, MAX_TOLD):
+        yield found("later-missing", at=sequence)
     for sequence, sha256 in _later(attestation).items():
         record = by_sequence.get(sequence)
         if record is not None and record.sha256 != sha256:

@@ -15,7 +15,9 @@ from tests.central.conftest import open_store
 from tests.central.support import Log, log_of, signer_of
 from uplink import protocol
 from uplink.central import attest
+from uplink.central.embedded import MAX_PARTS
 from uplink.central.errors import NoSuchSessionError, RefusedError, UnknownSignerError
+from uplink.central.ingest import Answers
 from uplink.errors import ProtocolError
 from uplink.protocol import Have, Piece, Records
 
@@ -366,3 +368,18 @@ def test_a_session_id_used_twice_does_not_hide_a_session(store: Store) -> None:
         store.archive.session(b"S" * 16)
     assert store.archive.session(b"S" * 16, device="sy-0002").log == other.log
     assert store.archive.session(b"S" * 16, log=mine.log.hex()[:10]).log == mine.log
+
+
+def test_a_file_in_a_million_parts_is_refused(store: Store) -> None:
+    log = log_of(store.site, files=1, size_bytes=20_000)
+    store.records(log, log.messages())
+    store.archive.begin()
+    for offset in range(0, 2 * MAX_PARTS, 2):
+        part = Piece(log=log.log, sequence=2, offset=offset, data=b"x")
+        store.ingest.piece(log.device, part, 1, Answers())
+    store.archive.commit()
+    with pytest.raises(RefusedError, match="separate parts"):
+        store.piece(log, 2, 2 * MAX_PARTS, b"x")
+    assert not held(store, log, 2)
+    store.piece(log, 2, 0, log.files[2])
+    assert held(store, log, 2)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +21,11 @@ import pytest
 
 from keys import cbor, cose
 from keys.certificates import Role
-from recorder.evidence import boxes, records, report, statements
+from recorder.evidence import boxes, records, report, statements, timeline
 from recorder.evidence.findings import CODES, Effect
 from tests.evidence.conftest import Sample, judge, write
 from tests.support import forge
+from tests.support.commands import LIUHEN, environment
 from tests.support.forge import BOOT0, SECOND, Draft, Recording, Site
 
 BROKEN, UNJUDGED = 1, 2
@@ -77,6 +80,21 @@ def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
+
+
+def limited(folder: Path, site: Site, megabytes: int = 600) -> tuple[int, str]:
+    """Judge in a process that may not grow; return its exit code and what it said."""
+    authority = folder.parent / "authority.der"
+    authority.write_bytes(site.authority.der)
+    done = subprocess.run(
+        ["prlimit", f"--as={megabytes << 20}", *LIUHEN, "verify", folder, "--authority", authority],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
 # --- without any key: bits
@@ -515,6 +533,14 @@ def record_too_long(scene: Scene) -> Path:
     return scene.rewrite(messages)
 
 
+@attack("file-unlisted")
+def certificate_that_is_none(scene: Scene) -> Path:
+    """Named by its digest like a good one; the chains of the others stand without it."""
+    folder = scene.folder()
+    (folder / f"evidence/certificates/{hashlib.sha256(b'junk').hexdigest()}.der").write_bytes(b"junk")
+    return folder
+
+
 @attack("record-malformed")
 def record_of_an_unknown_version(scene: Scene) -> Path:
     messages = scene.recording.records
@@ -910,6 +936,42 @@ def test_attack(name: str, honest: Sample, site: Site, tmp_path: Path) -> None:
     for finding in verdict.findings:
         assert finding.sentence("zh")
         assert finding.sentence("en")
+
+
+def test_certificates_that_are_none_break_no_chain(honest: Sample, site: Site, tmp_path: Path) -> None:
+    folder = honest.copy(tmp_path / "package")
+    for number in range(20):
+        junk = bytes([number]) * 40
+        (folder / f"evidence/certificates/{hashlib.sha256(junk).hexdigest()}.der").write_bytes(junk)
+    assert {finding.code for finding in judge(folder, site).findings} == {"file-unlisted"}
+
+
+BOMBS = {
+    "records of one byte": ("evidence/records.cborseq", bytes(8 << 20)),
+    "empty lists in the report": ("evidence/report.json", b"[" + b"[]," * (16 << 20) + b"[]]"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_a_stranger_writes_takes_no_memory_to_refuse(
+    name: str, honest: Sample, site: Site, tmp_path: Path
+) -> None:
+    folder = honest.copy(tmp_path / "package")
+    path, data = BOMBS[name]
+    (folder / path).write_bytes(data)
+    code, said = limited(folder, site)
+    assert code == BROKEN, said[-2000:]
+
+
+def test_many_chunks_gaps_and_withheld_ranges_take_no_time(honest: Sample) -> None:
+    recording = honest.recording
+    ranges = [(number, number) for number in range(100, 200_000)]
+    withheld = statements.parse(forge.withhold(recording, [*ranges, (3, 4)]), statements.Withholding)
+    many = recording.parsed * 2000
+    began = time.monotonic()
+    line = timeline.collect(many, None, withheld)
+    assert set(line.withheld) == {3, 4}
+    assert time.monotonic() - began < 5
 
 
 def test_there_are_enough() -> None:

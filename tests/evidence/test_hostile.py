@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import struct
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keys import cbor, cose
-from recorder.evidence import accounting, film, records, report, verdict
+from recorder.evidence import accounting, boxes, film, records, report, verdict
 from recorder.evidence.errors import BoxError
 from tests.support import forge
 from tests.support.forge import Site
@@ -129,3 +131,36 @@ def test_any_order_of_records(recording: forge.Recording, order: list[int]) -> N
     hostile = recording.copy()
     hostile.records = [hostile.records[index] for index in order]
     assert judge(hostile).exit_code == (0 if order == sorted(order) else 1)
+
+
+def bomb(truns: int, trafs: int = 1) -> bytes:
+    """A fragment whose samples have no bytes: eight bytes of a trun claim a hundred thousand."""
+    trun = film.box(b"trun", struct.pack(">II", 0, boxes.MAX_SAMPLES))
+    traf = film.box(
+        b"traf",
+        film.box(b"tfhd", struct.pack(">II", 0x020000 | 0x10, 1), bytes(4)),
+        film.box(b"tfdt", struct.pack(">IQ", 1 << 24, 0)),
+        trun * truns,
+    )
+    return film.box(b"moof", film.box(b"mfhd", bytes(8)), traf * trafs) + film.box(b"mdat")
+
+
+def test_samples_without_bytes_are_bounded() -> None:
+    clip = forge.clips(2)[0]
+    tracks = boxes.parse_init(clip.init)
+    with pytest.raises(BoxError):
+        boxes.parse_fragment(bomb(2), tracks)
+    drafts = forge.session_drafts(count=2)
+    data = clip.init + bomb(1) * 3000
+    digest = hashlib.sha256(data).digest()
+    drafts[2].content = data
+    drafts[2] = drafts[2].changed(content_sha256=digest, content_size_bytes=len(data))
+    began = time.monotonic()
+    codes = [finding.code for finding in judge(forge.record(SITE, drafts)).findings]
+    assert "media-unreadable" in codes
+    assert time.monotonic() - began < 20
+
+
+def test_an_init_segment_of_absurd_length_is_not_walked() -> None:
+    with pytest.raises(BoxError, match="init segment"):
+        boxes.parse_init(forge.clips(2)[0].init + film.box(b"free") * (1 << 20))

@@ -205,7 +205,7 @@ class Archive(Protocol):
     def put_piece(self, file: File, offset: int, data: bytes) -> bool:
         """Stage a piece; return True when that makes the file complete (then :meth:`complete` it).
 
-        Raises StoreFullError when there is no room for it.
+        Raises StoreFullError when there is no room for it, RefusedError when the file is in too many parts.
         """
 
     def staged(self, file: File) -> Path:

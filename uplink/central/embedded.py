@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from keys import cbor
 from keys.errors import NotDeterministicError
+from recorder.evidence import records
 from recorder.evidence.records import MAX_SEQUENCE, Lost
 from uplink.central import leases, lineage, queries, ranges, schema
 from uplink.central.archive import (
@@ -27,6 +28,7 @@ from uplink.central.archive import (
 )
 from uplink.central.errors import LeaseLostError, NotAStoreError, RefusedError, StoreFailedError, StoreFullError
 from uplink.central.folder import MediaFolder, disk_errors
+from uplink.protocol import MIN_PIECE_SIZE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +41,8 @@ FORMAT: Final = 1
 MARK: Final = "store.json"
 INDEX: Final = "index.db"
 MAX_RANGES: Final = 64
+MAX_PARTS: Final = records.MAX_MEDIA_SIZE_BYTES // MIN_PIECE_SIZE_BYTES // 2
+"""Every second of the smallest pieces of the largest file: honest losses leave no more holes."""
 _BUSY_TIMEOUT_S: Final = 30.0
 _FILE: Final = (
     "SELECT f.record_id, l.device, l.log, f.sequence, r.sha256, f.stored_sha256, f.content_sha256,"
@@ -389,9 +393,10 @@ class EmbeddedArchive(queries.Queries):
 
     def put_piece(self, file: File, offset: int, data: bytes) -> bool:
         """Stage a piece; return True when that makes the file complete."""
-        received = self._received(file.key)
+        received = ranges.add(self._received(file.key), offset, offset + len(data))
+        if len(received) > MAX_PARTS:
+            raise RefusedError(f"a file in more than {MAX_PARTS} separate parts")
         self._media.write_piece(file.key, offset, data)
-        received = ranges.add(received, offset, offset + len(data))
         if file.key not in self._changed and file.key not in self._staged:
             with index_errors():  # counts against the device's room from its first piece on
                 self._database.execute(
