@@ -87,6 +87,11 @@ class Instance:
         if not self.finished:
             self._muxer.discard(track, reason, count)
 
+    def cut(self, track: str) -> None:
+        """Frames of a track are known to be missing now; what came before them goes out first."""
+        if not self.finished:
+            self._keep(self._muxer.cut(track))
+
     def tick(self, now_ns: int) -> None:
         """Tell the time."""
         if not self.finished:

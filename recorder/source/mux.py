@@ -217,6 +217,15 @@ class Muxer:
         if track in self._tracks:
             self._tracks[track].counts.discard(reason, count)
 
+    def cut(self, track: str) -> list[Piece]:
+        """Frames of a track are known to be missing now: return what came before them, so that it is told first."""
+        one = self._tracks.get(track)
+        if one is None or (one.open is None and not one.pending):
+            return []
+        if one.open is not None:
+            one.close(one.usual(one.open.sample.duration))
+        return self._emit()
+
     def finish(self) -> list[Piece]:
         """Return what is left as a last fragment. The account of frames that no fragment can carry ends with it."""
         for track in self._tracks.values():

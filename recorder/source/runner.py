@@ -7,6 +7,7 @@ while fragments are kept.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -119,6 +120,11 @@ class Connection:
                 raise LinkError(f"the recorder is gone: {error.strerror}") from error
             del self.unsent[:sent]
 
+    def say_no_more(self) -> None:
+        """Let the recorder read to the end; it closes then."""
+        with contextlib.suppress(OSError):  # it is gone already
+            self.socket.shutdown(socket.SHUT_WR)
+
 
 class Runner:
     """Runs one source until its device fails, the recorder stays away, or it is told to end."""
@@ -147,6 +153,8 @@ class Runner:
         self._corrected = 0
         self._next_report_ns = 0
         self._exit: int | None = None
+        self._last_words: link.Event | None = None
+        """Why the device failed: told after the last fragment, since what comes after it is what is missing."""
         self._orders: dict[type, Callable[[Any], None]] = {
             link.Welcome: self._welcome,
             link.Start: self._started,
@@ -187,8 +195,8 @@ class Runner:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def _wait(self) -> None:
-        readers: list[Any] = [self._intake.fileno]
+    def _wait(self, *, intake: bool = True) -> None:
+        readers: list[Any] = [self._intake.fileno] if intake else []
         writers: list[Any] = []
         connection = self._connection
         if connection is not None:
@@ -217,15 +225,13 @@ class Runner:
                     self._event("restored", [item.track], self._cause(item.track), "frames come again")
                 self._put(item)
             elif isinstance(item, Discarded):
-                log.warning("source %s: %d frames of %s discarded", self._name, item.frames, item.track)
-                self._event("discarded", [item.track], "overload", "no room in the queue", item.frames)
-                if self._instance is not None:
-                    self._instance.discard(item.track, "overload", item.frames)
+                self._discarded(item)
             elif isinstance(item, link.Event):
+                if item.event == "hole":
+                    self._cut(item.tracks)
                 self._tell(item)
             elif isinstance(item, Failed):
-                self._event("failed", self._section.tracks, item.cause, item.detail)
-                self._end(EXIT_FAILED)
+                self._fail("failed", self._section.tracks, item.cause, item.detail)
             else:
                 self._formats_known(item)
 
@@ -235,8 +241,20 @@ class Runner:
         try:
             self._instance.put(sample)
         except SourceError as error:
-            self._event("failed", [sample.track], self._cause(sample.track), str(error))
-            self._end(EXIT_FAILED)
+            self._fail("failed", [sample.track], self._cause(sample.track), str(error))
+
+    def _discarded(self, lost: Discarded) -> None:
+        self._cut([lost.track])
+        self._event("discarded", [lost.track], "overload", "no room in the queue", lost.frames)
+        if self._instance is not None:
+            self._instance.discard(lost.track, "overload", lost.frames)
+
+    def _cut(self, tracks: list[str]) -> None:
+        """What came before a hole is sent before the event that tells of it."""
+        if self._instance is not None:
+            for track in tracks:
+                self._instance.cut(track)
+            self._send()
 
     def _look(self) -> None:
         """Look at the clock."""
@@ -248,9 +266,8 @@ class Runner:
                 self._report_corrections(self._instance)
         for stall in self._vigil.stalls(now):
             detail = f"no frame for {stall.silent_ns // 1_000_000} ms"
-            self._event("stalled", [stall.track], self._cause(stall.track), detail)
-            if stall.fatal:
-                self._end(EXIT_FAILED)
+            tell = self._fail if stall.fatal else self._event
+            tell("stalled", [stall.track], self._cause(stall.track), detail)
         if self._connection is None:
             if self._section.spawn and now - self._without_recorder_since_ns > ORPHANED_NS:
                 log.warning("source %s: no recorder for %d s", self._name, ORPHANED_NS // 1_000_000_000)
@@ -325,8 +342,7 @@ class Runner:
         try:
             instance = Instance(secrets.token_bytes(link.ID_SIZE_BYTES), self._start, self._formats)
         except SourceError as error:
-            self._event("failed", self._section.tracks, self._driver.cause, str(error))
-            self._end(EXIT_FAILED)
+            self._fail("failed", self._section.tracks, self._driver.cause, str(error))
             return
         if not instance.formats:
             return
@@ -360,21 +376,17 @@ class Runner:
                 self._instance = None
 
     def _event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
-        self._tell(
-            link.Event(
-                event=event,
-                tracks=tracks,
-                cause=cause,
-                detail=link.short(detail),
-                boottime_ns=boottime_ns(),
-                count=count,
-            )
-        )
+        self._tell(_make_event(event, tracks, cause, detail, count))
 
     def _tell(self, event: link.Event) -> None:
         tracks = "+".join(event.tracks)
         log.warning("source %s: %s of %s (%s): %s", self._name, event.event, tracks, event.cause, event.detail)
         self._events.append(event)
+
+    def _fail(self, event: str, tracks: list[str], cause: str, detail: str) -> None:
+        """This process is to be replaced; the first reason counts."""
+        self._last_words = self._last_words or _make_event(event, tracks, cause, detail)
+        self._end(EXIT_FAILED)
 
     def _cause(self, track: str) -> str:
         return "microphone" if track == "audio" else self._driver.cause
@@ -385,14 +397,15 @@ class Runner:
             return
         try:
             if connection.welcomed:
-                while self._events:
-                    connection.unsent += link.encode(self._events.popleft())
+                # Fragments first: an event tells of what is missing after them.
                 if self._instance is not None and len(connection.unsent) < _MAX_UNSENT_SIZE_BYTES:
                     for data in self._instance.outgoing():
                         connection.unsent += data
                         self._last_sent_ns = boottime_ns()
                         if len(connection.unsent) >= _MAX_UNSENT_SIZE_BYTES:
                             break
+                while self._events:
+                    connection.unsent += link.encode(self._events.popleft())
             connection.flush()
         except LinkError as error:
             self._lost(error)
@@ -402,9 +415,26 @@ class Runner:
         self._intake.stop()
         if self._instance is not None:
             self._instance.finish()
+        if self._last_words is not None:
+            self._tell(self._last_words)
         until = boottime_ns() + FLUSH_NS
+        said_all = False
         while boottime_ns() < until and self._connection is not None:
             self._send()
-            if self._connection is None or not (self._connection.unsent or self._events or self._instance is not None):
-                return
-            self._wait()
+            connection = self._connection
+            if connection is not None and not (said_all or connection.unsent or self._events or self._instance):
+                # The recorder closes when it has read all; whoever leaves earlier may take the last words along.
+                said_all = True
+                connection.say_no_more()
+            self._wait(intake=False)
+
+
+def _make_event(event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> link.Event:
+    return link.Event(
+        event=event,
+        tracks=tracks,
+        cause=cause,
+        detail=link.short(detail),
+        boottime_ns=boottime_ns(),
+        count=count,
+    )

@@ -90,6 +90,7 @@ class FakeRecorder:
             except TimeoutError:
                 continue
             if not data:
+                self._peer.close()
                 if done():
                     return
                 raise ConnectionError("the source closed the connection")
@@ -186,7 +187,7 @@ run = "{self.run}"
 [keys]
 signing = "file:{self.folder}/signing.key"
 certificate = "{self.folder}/signing.der"
-authority = []
+authority = ["{self.folder}/authority.crt"]
 [[streams]]
 name = "one"
 [streams.sources.camera]

@@ -41,7 +41,9 @@ class RtspServer:
         return f"rtsp://127.0.0.1:{self.port}/camera"
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        """Start it; after a :meth:`kill`, at the same port as before."""
+        command = [*self._command, "--port", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.strip():

@@ -1,6 +1,6 @@
 """A network camera: GStreamer's RTSP server on a file. Run by the system's Python, which has the GStreamer bindings.
 
-Usage: rtsp_server.py FILE VIDEO_CODEC [--loop] [--no-sound] [--sound-seconds N] [--user NAME --password WORD]
+Usage: rtsp_server.py FILE VIDEO_CODEC [--port N] [--no-sound] [--sound-seconds N] [--user NAME --password WORD]
 Prints its port. Every client gets the file from its beginning.
 """
 
@@ -15,6 +15,7 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 parser = argparse.ArgumentParser()
 parser.add_argument("file")
 parser.add_argument("codec")
+parser.add_argument("--port", default="0")
 parser.add_argument("--no-sound", action="store_true")
 parser.add_argument("--sound-seconds", type=int, default=0)
 parser.add_argument("--user")
@@ -32,7 +33,7 @@ if not arguments.no_sound:
 
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
-server.set_service("0")
+server.set_service(arguments.port)
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(f"( {pipeline})")
 factory.set_shared(False)
