@@ -12,6 +12,7 @@ import click
 
 from recorder.config import DeviceConfig, load
 from recorder.control import RefusedError, ask
+from recorder.errors import ConfigError
 
 CONFIG = click.option(
     "--config",
@@ -48,9 +49,16 @@ def record(config_path: Path) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = load(config_path, DeviceConfig)
     _forbid_peeking()
-    signer = open_signer(config.keys.signing, read_der(Path(config.keys.certificate)))
+    certificate = read_der(Path(config.keys.certificate))
+    _check_name(config, certificate)
+    for authority in config.keys.authority:
+        read_der(Path(authority))  # now, not with the first receipt
+    signer = open_signer(config.keys.signing, certificate)
     run = Path(config.device.run)
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"device.run: the folder {run} cannot be made: {error.strerror}") from error
     clock = SystemClock(memory=run / "clock-was-synchronised")
     spool = Spool.open(
         Path(config.device.spool),
@@ -137,6 +145,16 @@ def _ask(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict
 
 def _say(config: DeviceConfig, zh: str, en: str) -> None:
     click.echo(zh if config.device.language == "zh" else en)
+
+
+def _check_name(config: DeviceConfig, certificate: bytes) -> None:
+    """What is signed under another device's certificate would never be believed.
+
+    The name stands in the certificate as a string of its own, so no X.509 library is needed to find it.
+    """
+    name = f"device:{config.device.id}".encode()
+    if bytes([len(name)]) + name not in certificate:
+        raise ConfigError(f"the certificate {config.keys.certificate} is not that of device {config.device.id}")
 
 
 def _forbid_peeking() -> None:

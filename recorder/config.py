@@ -13,6 +13,7 @@ from recorder.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+MAX_STREAMS = 32
 MAX_CONFIG_SIZE_BYTES = 256 << 10
 LANGUAGES = ("zh", "en")
 
@@ -143,6 +144,12 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
             found.append("keys.authority: names no authority, so no receipt could ever be believed")
         if self.spool.free_on not in ("stored", "secured"):
             found.append(f"spool.free_on: {self.spool.free_on!r} is neither stored nor secured")
+        if self.spool.reserve_size_mib < 1:
+            found.append("spool.reserve_size_mib: without a reserve a full disk cannot be put on record; at least 1")
+        if self.spool.restore_window_hours < 0:
+            found.append("spool.restore_window_hours: cannot be negative")
+        if len(self.streams) > MAX_STREAMS:
+            found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
         if not self.streams:
             found.append("streams: there is none, so nothing would be recorded")
         names = [stream.name for stream in self.streams]

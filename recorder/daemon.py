@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from recorder import notify
 from recorder.clockwatch import ClockWatch
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
+from recorder.errors import ConfigError
 from recorder.evidence import records
-from recorder.peers import PeerLostError, SourcePeer, listen, listen_datagrams, wake
+from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
 from recorder.source import link
 from recorder.spool.errors import DiskFullError
 from recorder.status import status
@@ -39,6 +40,14 @@ HEADS_RECORDING_NS: Final = 60_000_000_000
 HEADS_IDLE_NS: Final = 3_600_000_000_000
 LOOK_NS: Final = 2_000_000_000
 """How often the inbox and the garbage are looked after without being told."""
+LOOK_SOONEST_NS: Final = 200_000_000
+"""How often at most, however often it is told."""
+SILENT_LONGEST_NS: Final = 5_000_000_000
+"""A connection that has not said what it wants by then is closed."""
+MAX_SILENT: Final = 64
+"""Of more connections that have not said what they want, the oldest are closed."""
+SHUTDOWN_LONGEST_NS: Final = 10_000_000_000
+"""What is not closed and signed by then, the next start recovers."""
 
 
 class Daemon:
@@ -66,36 +75,48 @@ class Daemon:
         self._heads_due_ns = 0
         self._look_due_ns = 0
         self._ending: str | None = None
+        self._ending_until_ns = 0
+        self._told: int | None = None
+        """Signal that has come. Its handler does no more: it may run in the middle of writing a record."""
+        self._recovered = False
         self._full = False
+        self._ended_by_full: list[StreamRecorder] = []
+        """Streams that record by themselves, to begin again when there is room."""
+        self._due_clock: list[records.Clock] = []
+        self._looked_ns = 0
+        self._silent: dict[socket.socket, int] = {}
+        """Connections that have not said what they want, oldest first, and since when."""
         self._handlers = {"start": self._start, "stop": self._stop, "status": lambda _request: status(self)}
 
     def run(self) -> None:
         """Record until SIGTERM or SIGINT; then close what is open and return."""
-        self.run_folder.mkdir(parents=True, exist_ok=True)
         waker, waked = socket.socketpair()
         waked.setblocking(False)
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._told_to_stop)
+            signal.signal(number, self._hear)
         self._selector.register(waked, selectors.EVENT_READ, lambda: waked.recv(64))
         self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
         self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
         waking = listen_datagrams(self.run_folder / "wake.sock")
         self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
-        self._recover()
+        self._careful(self._recover)
+        self._careful(self._heads)
         notify.ready("recording service is ready")
         log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))
-        while self._ending is None or self._open_sessions():
+        while self._ending is None or (self._open_sessions() and self.clock.boottime_ns() < self._ending_until_ns):
             before, recording = self.spool.records_count, self._open_sessions()
             for key, _ in self._selector.select(TICK_S):
                 key.data()
+            if self._told is not None and self._ending is None:
+                self._told_to_stop(self._told)
             self._tick()
             if self._open_sessions() != recording:
-                self._heads()
+                self._careful(self._heads)
             if self.spool.records_count != before:
                 wake(self.run_folder / "uplink.sock")
-        self._heads()
+        self._careful(self._heads)
         for stream in self.streams.values():
             stream.dismiss_sources()
         self.supervisor.stop()
@@ -108,14 +129,15 @@ class Daemon:
         return {stream.session.id for stream in self.streams.values() if stream.session is not None}
 
     def _recover(self) -> None:
-        """Sign what a crash left, and go on with the sessions that it interrupted."""
+        """Sign what a crash left, and go on with the sessions that it interrupted; repeated until there is room."""
         for chunk in list(self.spool.recovered):
             self.spool.sign_recovered(chunk)
         streams = {stream.number: stream for stream in self.streams.values()}
         for found in self.spool.open_sessions():
-            if found.stream in streams:
-                streams[found.stream].recover(found)
-        self._heads()
+            stream = streams.get(found.stream)
+            if stream is not None and (stream.session is None or stream.session.id != found.session):
+                stream.recover(found)
+        self._recovered = True
         for stream in self.streams.values():
             if stream.section.auto_start and stream.session is None:
                 stream.open_session("start-up")
@@ -123,27 +145,45 @@ class Daemon:
     def _tick(self) -> None:
         now = self.clock.boottime_ns()
         self.supervisor.tick(now)
-        for body in self._clock_watch.tick():
-            self.spool.append(0, None, [body])
-            # A package holds one session's records: what moved its clock must be among them.
-            for stream in self.streams.values():
-                if stream.session is not None:
-                    self.spool.append(stream.number, stream.session.id, [body])
+        self._due_clock += self._clock_watch.tick()
+        if self._due_clock:
+            self._careful(self._sign_clock)
         for stream in self.streams.values():
             self._careful(stream.tick)
         if now >= self._heads_due_ns:
-            self._heads()
+            self._careful(self._heads)
         if now >= self._look_due_ns:
             self._look(now)
+        self._close_silent(now)
         notify.watchdog()
 
+    def _sign_clock(self) -> None:
+        """Sign what the clock did: into the device log, and into what is being recorded.
+
+        A package holds one session's records: what moved its clock must be among them.
+        """
+        self.spool.append(0, None, self._due_clock)
+        for stream in self.streams.values():
+            if stream.session is not None:
+                self.spool.append(stream.number, stream.session.id, self._due_clock)
+        self._due_clock = []
+
     def _look(self, now_ns: int) -> None:
-        self._look_due_ns = now_ns + LOOK_NS
+        self._looked_ns, self._look_due_ns = now_ns, now_ns + LOOK_NS
         try:
             self.spool.take_receipts()
         except DiskFullError as error:
             log.warning("receipts wait: %s", error)
         self.spool.collect_garbage()
+        if not self._recovered:
+            self._careful(self._recover)
+        if self._full and not self.spool.full:
+            self._full = False
+            log.info("there is room again")
+            again, self._ended_by_full = self._ended_by_full, []
+            for stream in again:
+                if stream.session is None and self._ending is None:
+                    self._careful(lambda one=stream: one.open_session("start-up"))
 
     def _heads(self) -> None:
         """Write where every stream's log stands into the device log."""
@@ -156,17 +196,18 @@ class Daemon:
         body = records.Heads(heads=heads, receipt_sha256=self.spool.newest_receipt_sha256)
         self.spool.append(0, None, [body])
 
-    def _told_to_stop(self, number: int, _frame: object) -> None:
-        if self._ending is not None:
-            return
+    def _hear(self, number: int, _frame: object) -> None:
+        self._told = number
+
+    def _told_to_stop(self, number: int) -> None:
         self._ending = signal.Signals(number).name
+        self._ending_until_ns = self.clock.boottime_ns() + SHUTDOWN_LONGEST_NS
         log.info("told to stop (%s)", self._ending)
         for stream in self.streams.values():
-            if stream.session is not None and stream.session.ending is None:
-                self._careful(lambda one=stream: one.end("shutdown", "device"))
+            self._careful(stream.shut_down)
 
     def _careful(self, action: Any) -> None:
-        """Run what may write media; a full disk ends the recording in order and keeps everything."""
+        """Run what writes; a full disk ends the recording in order and keeps everything."""
         try:
             action()
         except DiskFullError as error:
@@ -176,6 +217,9 @@ class Daemon:
         if not self._full:
             log.error("%s", detail)
             self._full = True
+            self._ended_by_full = [
+                stream for stream in self.streams.values() if stream.section.auto_start and stream.session is not None
+            ]
             try:
                 self.spool.append(0, None, [records.Fault(code="storage_full", detail=link.short(detail))])
             except DiskFullError as error:
@@ -189,8 +233,11 @@ class Daemon:
         self._selector.register(server, selectors.EVENT_READ, lambda: accept(server))
 
     def _accept_source(self, server: socket.socket) -> None:
-        connection, _ = server.accept()
+        connection = accept(server)
+        if connection is None:
+            return
         peer = SourcePeer(connection)
+        self._silent[connection] = self.clock.boottime_ns()
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._greet(peer))
 
     def _greet(self, peer: SourcePeer) -> None:
@@ -206,6 +253,11 @@ class Daemon:
             log.warning("%s: %s", peer.name, error)
             self._forget(peer.socket)
             return
+        except DiskFullError as error:
+            self._disk_full(str(error))
+            self._forget(peer.socket)  # it connects anew
+            return
+        self._silent.pop(peer.socket, None)
         peer.name = f"source {hello.stream}/{hello.source}"
         self._selector.modify(peer.socket, selectors.EVENT_READ, lambda: self._source(stream, slot, peer))
         self._deliver(stream, slot, peer, messages[1:])
@@ -243,8 +295,11 @@ class Daemon:
             self._careful(lambda: stream.lost(slot, why))
 
     def _accept_control(self, server: socket.socket) -> None:
-        connection, _ = server.accept()
+        connection = accept(server)
+        if connection is None:
+            return
         peer = ControlPeer(connection)
+        self._silent[connection] = self.clock.boottime_ns()
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._control(peer))
 
     def _control(self, peer: ControlPeer) -> None:
@@ -252,19 +307,35 @@ class Daemon:
             request = peer.receive()
             if request is None:
                 return
-            self._selector.unregister(peer.socket)
-            peer.answer(respond(self._handlers, request))
+            answer = respond(self._handlers, request)
         except RefusedError as error:
-            self._selector.unregister(peer.socket)
-            peer.answer(refusal(error))
+            answer = refusal(error)
+        except DiskFullError as error:
+            self._disk_full(str(error))
+            answer = refusal(_no_room())
         except EOFError:
             self._forget(peer.socket)
+            return
+        self._silent.pop(peer.socket, None)
+        self._selector.unregister(peer.socket)
+        peer.answer(answer)
 
     def _waked(self, waking: socket.socket) -> None:
-        waking.recv(64)
-        self._look_due_ns = 0
+        try:
+            while True:
+                waking.recv(64)
+        except BlockingIOError:
+            self._look_due_ns = min(self._look_due_ns, self._looked_ns + LOOK_SOONEST_NS)
+
+    def _close_silent(self, now_ns: int) -> None:
+        """Close connections that do not say what they want; not between two callbacks of the selector."""
+        excess = len(self._silent) - MAX_SILENT
+        for index, (connection, since_ns) in enumerate(list(self._silent.items())):
+            if index < excess or now_ns - since_ns > SILENT_LONGEST_NS:
+                self._forget(connection)
 
     def _forget(self, connection: socket.socket) -> None:
+        self._silent.pop(connection, None)
         self._selector.unregister(connection)
         connection.close()
 
@@ -280,6 +351,9 @@ class Daemon:
         if self._ending is not None:
             raise RefusedError("stopping", "设备正在关机。", "The device is being switched off.")
         stream = self._stream(request)
+        self.spool.collect_garbage()
+        if self.spool.full or not self._recovered:
+            raise _no_room()
         self._full = False
         session = stream.open_session("command")
         return {"session": session.hex(), "stream": stream.section.name}
@@ -297,5 +371,18 @@ def _hello(message: link.Message) -> link.Hello:
     return message
 
 
+def _no_room() -> RefusedError:
+    return RefusedError(
+        "storage",
+        "存储空间已满，无法记录：请先移交音像记录或者清理存储空间。",
+        "The disk is full and nothing can be recorded: hand over what is recorded, or make room.",
+    )
+
+
 def _policy(config: DeviceConfig) -> bytes:
-    return Path(config.device.policy).read_bytes() if config.device.policy else b""
+    if not config.device.policy:
+        return b""
+    try:
+        return Path(config.device.policy).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the policy file cannot be read: {error.strerror}: {config.device.policy}") from error

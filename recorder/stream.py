@@ -186,6 +186,7 @@ class StreamRecorder:
             return
         assembler = Assembler(how.zero_boottime_ns, resume.position(known, found.last_chunk_path))
         epoch = secrets.token_bytes(16)
+        self._spool.append(self.number, found.session, [_media_key(epoch)])
         self.session = Session(
             found.session,
             found.opened.sequence,
@@ -208,7 +209,6 @@ class StreamRecorder:
                 how.off_ns + OFF_UNCERTAINTY_NS,
                 start_shift_ns=known.zero_boottime_ns - how.zero_boottime_ns,
             )
-        self._spool.append(self.number, found.session, [_media_key(epoch)])
         log.info("stream %s: session %s goes on", self.section.name, found.session.hex()[:8])
 
     def _newest(self, found: OpenSession) -> list[records.Record]:

@@ -75,7 +75,12 @@ class Supervisor:
 
     def _start(self, child: Child, now_ns: int) -> None:
         command = [sys.executable, "-m", "recorder.cli", "source", "--config", str(self._config_path)]
-        child.process = subprocess.Popen([*command, child.stream, child.source], stdin=subprocess.DEVNULL)
+        try:
+            child.process = subprocess.Popen([*command, child.stream, child.source], stdin=subprocess.DEVNULL)
+        except OSError as error:
+            log.warning("source %s/%s cannot be started: %s", child.stream, child.source, error.strerror)
+            child.next_start_ns = now_ns + PAUSE_LONGEST_NS
+            return
         child.started_ns = now_ns
         child.starts += 1
         log.info("source %s/%s started, pid %d", child.stream, child.source, child.process.pid)

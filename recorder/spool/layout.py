@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 LOG_ID_SIZE_BYTES: Final = 16
 MEDIA_DIGITS: Final = 12
 DIRECTORY_MODE: Final = 0o750
+INBOX_MODE: Final = 0o2770
+"""The uplink, another user of the same group, puts receipts there; they belong to the group, too."""
 MEDIA_OPEN_MODE: Final = 0o640
 MEDIA_FINISHED_MODE: Final = 0o440
 """A finished file is read-only; the mode also tells a recovery whether the file was finished."""
@@ -40,6 +42,8 @@ class Layout:
         for folder in (self.root, self.logs, self.media, self.receipts, self.inbox, self.certificates):
             if not folder.is_dir():
                 folder.mkdir(mode=DIRECTORY_MODE, parents=True)
+                if folder == self.inbox:
+                    folder.chmod(INBOX_MODE)  # whatever the umask
                 sync_directory(folder.parent)
 
     def log(self, log: bytes) -> Path:
@@ -92,8 +96,8 @@ def sync_directory(folder: Path) -> None:
 
 @contextmanager
 def open_descriptor(path: Path, flags: int) -> Iterator[int]:
-    """Open a file as a descriptor that is closed again."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    """Open a file as a descriptor that is closed again; a pipe in its place holds nobody up."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         yield descriptor
     finally:

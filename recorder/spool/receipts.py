@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from keys import cose
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 INBOX_BATCH: Final = 64
 """Most files taken from the inbox at a time, so that recording never waits long."""
+INBOX_LOOKED_AT: Final = 8192
+"""Of more files in the inbox the rest waits: the uplink puts no more than half as many there."""
 EXAMINED_AT_A_TIME: Final = 1
 """Most certificates examined while one batch is taken: each costs a process, and strangers' are free to send."""
 STORAGES: Final = ("stored", "secured")
@@ -114,6 +117,8 @@ class ReceiptTaker:
         self._file = file
         self._keeper = keeper
         self._verifier = verifier
+        self._stuck: set[str] = set()
+        """Names that cannot be removed from the inbox; they are not looked at again."""
 
     def take(self, logs: Iterable[bytes]) -> Taken:
         """Take what lies in the inbox, at most :data:`INBOX_BATCH` files.
@@ -141,7 +146,7 @@ class ReceiptTaker:
                 continue
             except (ReceiptRefusedError, StatementError) as error:
                 refused += 1
-                log.warning("receipt %s refused: %s", path.name, error)
+                log.warning("receipt %r refused: %s", path.name, error)
                 done.append(path)
                 continue
             done.append(path)
@@ -161,15 +166,35 @@ class ReceiptTaker:
             )
             log.info("%d receipts kept", len(news))
         for path in done:
-            path.unlink(missing_ok=True)
-            step("inbox.removed")
+            self._remove(path)
         return Taken(len(news), repeated, refused)
 
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            if path.name not in self._stuck:
+                log.warning("%r cannot be removed from the inbox: %s", path.name, error.strerror)
+            if len(self._stuck) < INBOX_LOOKED_AT:
+                self._stuck.add(path.name)
+        step("inbox.removed")
+
     def _names(self) -> list[Path]:
-        """Whole files only: the uplink writes under a name that begins with a dot, and renames."""
-        with os.scandir(self._layout.inbox) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-        return [self._layout.inbox / name for name in names[:INBOX_BATCH]]
+        """Whole files only: the uplink writes under a name that begins with a dot, and renames.
+
+        The inbox is another user's to write: what stands there may be anything, and any amount of it.
+        """
+        names: list[str] = []
+        try:
+            with os.scandir(self._layout.inbox) as entries:
+                for entry in islice(entries, INBOX_LOOKED_AT):
+                    if entry.name.startswith(".") or entry.name in self._stuck or entry.is_dir(follow_symlinks=False):
+                        continue
+                    names.append(entry.name)
+        except OSError as error:
+            log.warning("the inbox cannot be read: %s", error.strerror)
+            return []
+        return [self._layout.inbox / name for name in sorted(names)[:INBOX_BATCH]]
 
     def _judge(self, message: bytes, logs: frozenset[bytes]) -> RecordsReceipt | MediaReceipt | None:
         """Return a receipt that is proved, about this spool and new; None where it says nothing new."""
