@@ -267,7 +267,8 @@ def check_session(line: Timeline, parsed: Sequence[Record]) -> Iterator[Finding]
     last = closing.sequence if closing else max(record.sequence for record in line.records)
     first = line.records[0].sequence
     for record in parsed:
-        if record.session not in (None, line.session) and first <= record.sequence <= last:
+        inside = first <= record.sequence <= last
+        if record.session != line.session and not (inside and record.session is None):
             yield found("session-mixed", record)
     yield from _check_close(line)
 

@@ -17,7 +17,7 @@ from tests.central.support import Log, log_of
 from tests.support.commands import liuhen
 from uplink.central import access, embedded, takein
 from uplink.central.embedded import EmbeddedArchive
-from uplink.central.errors import NotAStoreError, StoreError
+from uplink.central.errors import NotAStoreError, RefusedError, StoreError
 from uplink.central.verify import judge_store
 
 if TYPE_CHECKING:
@@ -90,6 +90,39 @@ def test_what_is_wrong_on_a_card_is_not_taken_for_right(store: Store, tmp_path: 
     assert (taken.files_new, taken.files_absent, taken.files_wrong) == (1, 1, 2)
     assert store.archive.session(b"S" * 16).held == 1
     assert list((store.folder / "staging").iterdir()) == []
+
+
+def test_a_failing_card_gives_what_it_can(store: Store, tmp_path: Path) -> None:
+    """Pipes, links and folders in the place of files and of a log."""
+    log = log_of(store.site, files=5)
+    layout = spool_of(tmp_path / "spool", log)
+    os.mkfifo(layout.logs / f"{'00' * 16}.log")
+    (layout.logs / f"{'00' * 16}.durable").write_bytes((1000).to_bytes(8, "big"))
+    for media, make in ((1, lambda path: path.symlink_to("/dev/zero")), (2, os.mkfifo), (3, Path.mkdir)):
+        path = layout.media_file(log.log, media)
+        path.unlink()
+        make(path)
+    taken = takein.take_in(store.archive, store.ingest, store.writer, tmp_path / "spool")
+    assert (taken.records_new, taken.files_new, taken.files_wrong, taken.files_absent) == (8, 2, 3, 0)
+    assert taken.refused == []
+
+
+def test_a_file_that_cannot_be_read_is_not_the_stores_failure(store: Store) -> None:
+    log = log_of(store.site, files=1)
+    store.records(log, log.messages())
+    file = store.archive.file(log.device, log.log, 2)
+    assert file is not None
+    with pytest.raises(RefusedError, match="cannot be read"):
+        store.archive.stage_copy(file, Path("/proc/self/mem"))  # a plain file whose first page gives EIO
+
+
+def test_an_export_without_a_place_is_one_sentence(config: Path, store: Store, tmp_path: Path) -> None:
+    log = log_of(store.site, files=1)
+    store.records(log, log.messages())
+    common = ("export", "--config", config, "--reason", "r", "--session", "5353")
+    done = liuhen(*common, "--out", tmp_path / "nowhere" / "package")
+    assert (done.returncode, done.stderr.count("\n")) == (64, 1)
+    assert "nothing was exported" in done.stderr
 
 
 def test_a_folder_that_is_no_spool(store: Store, tmp_path: Path) -> None:

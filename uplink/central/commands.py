@@ -339,7 +339,10 @@ def export(
             "withheld": [list(one) for one in withheld],
         }
         store.note("export", reason, subject)
-        written = exporting.export(store.archive, state, store.signer, store.store, out, withheld, ground, decision)
+        try:
+            written = exporting.export(store.archive, state, store.signer, store.store, out, withheld, ground, decision)
+        except OSError as error:
+            raise StoreError(f"nothing was exported: {error.filename or out}: {error.strerror}") from error
         found = written._asdict() | {"session": state.session.hex(), "out": str(out)}
         _print(
             found,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from uplink.central.errors import StoreFailedError, StoreFullError
+from uplink.central.errors import RefusedError, StoreFailedError, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,13 +72,15 @@ class MediaFolder:
                 os.close(descriptor)
 
     def copy(self, source: Path, key: int) -> None:
-        """Stage a whole file from elsewhere."""
-        with (
-            disk_errors(f"{source} could not be copied"),
-            source.open("rb") as read,
-            self.staged(key).open("wb") as write,
-        ):
-            shutil.copyfileobj(read, write, _COPY_SIZE_BYTES)
+        """Stage a whole file from elsewhere.
+
+        Raises:
+            RefusedError: ``source`` cannot be read: a card may be failing, and that is no failure of the store.
+            StoreError: see :func:`disk_errors`.
+        """
+        with disk_errors(f"{source} could not be copied"), self.staged(key).open("wb") as write:
+            for data in _read_through(source):
+                write.write(data)
 
     def finish(self, key: int, final: Path) -> None:
         """Sync the staged bytes and give them their final name; the name is safe after :meth:`sync`."""
@@ -120,6 +121,16 @@ class MediaFolder:
         self._make(folder.parent)
         folder.mkdir(exist_ok=True)
         _sync_folder(folder.parent)
+
+
+def _read_through(source: Path) -> Iterator[bytes]:
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as read:
+            while data := read.read(_COPY_SIZE_BYTES):
+                yield data
+    except OSError as error:
+        raise RefusedError(f"{source} cannot be read: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ Every record is verified, every file compared with its record, nothing is looked
 from __future__ import annotations
 
 import logging
+import stat
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -15,10 +16,12 @@ from uplink.central.errors import RefusedError, StoreError, UnknownSignerError
 from uplink.central.ingest import Answers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from keys import cbor
     from recorder.evidence.records import Record
+    from recorder.spool.logfile import Damage
     from recorder.spool.reader import LogReader
     from uplink.central.archive import Archive
     from uplink.central.ingest import Ingest
@@ -70,7 +73,7 @@ def _take_log(
 ) -> None:
     waiting: list[Record] = []
     device = ""
-    for item in one.entries():
+    for item in _readable(one, taken):
         if not isinstance(item, Entry):
             taken.damages += 1
             continue
@@ -85,6 +88,15 @@ def _take_log(
         archive.begin()
         taken.receipts.append(writer.records(device, one.log))
         archive.commit()
+
+
+def _readable(one: LogReader, taken: Taken) -> Iterator[Entry | Damage]:
+    """Yield what can be read of a log; where a failing card gives nothing more, its other logs still count."""
+    try:
+        yield from one.entries()
+    except OSError as error:
+        taken.damages += 1
+        taken.refused.append(f"{one.path} cannot be read on: {error.strerror}")
 
 
 def _keep(
@@ -126,9 +138,10 @@ def _take_file(
             taken.files_held += 1
         else:
             path = reader.media_path(record.log, record.file.media if record.file else 0)
-            if path.is_symlink() or not path.is_file() or path.stat().st_size != file.stored_size_bytes:
-                taken.files_absent += not path.exists()
-                taken.files_wrong += path.exists()
+            there = _size_bytes(path)
+            if there != file.stored_size_bytes:
+                taken.files_absent += there is None
+                taken.files_wrong += there is not None
                 archive.rollback()
                 return
             archive.stage_copy(file, path)
@@ -149,6 +162,17 @@ def _take_file(
     except BaseException:
         archive.rollback()
         raise
+
+
+def _size_bytes(path: Path) -> int | None:
+    """Return the size of a plain file, -1 for anything else; None where nothing is."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1
 
 
 def write_receipts(path: Path, receipts: list[bytes]) -> None:
