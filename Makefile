@@ -3,8 +3,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
-# What running needs: the broker, and what PyAudio is built with.
-APT_RUN := ca-certificates gcc mosquitto openssl portaudio19-dev python3-dev python3-venv
+# What running needs: the broker, the voice, and what PyAudio is built with.
+APT_RUN := ca-certificates espeak-ng gcc mosquitto openssl portaudio19-dev python3-dev python3-venv
 # What tests and measurements need besides: a network camera, a sound server, real footage, players.
 APT_TEST := ffmpeg gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly iproute2 libasound2-plugins opencv-doc pulseaudio \
