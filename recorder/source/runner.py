@@ -144,7 +144,7 @@ class Runner:
         self._connection: Connection | None = None
         self._instance: Instance | None = None
         self._start: link.Start | None = None
-        self._events: deque[link.Event] = deque(maxlen=_MAX_WAITING_EVENTS)
+        self._events: deque[link.Event | link.Heard] = deque(maxlen=_MAX_WAITING_EVENTS)
         now = boottime_ns()
         self._vigil = Vigil(list(section.tracks), round(section.stall_after_s * 1e9), now)
         self._without_recorder_since_ns = now
@@ -210,7 +210,10 @@ class Runner:
             except LinkError as error:
                 self._lost(error)
                 return
-            for message, _ in messages:
+            for message, payload in messages:
+                if isinstance(message, link.Listen):
+                    self._listen(message, payload)
+                    continue
                 order = self._orders.get(type(message))
                 if order is None:
                     self._lost(LinkError(f"the recorder sent a {type(message).__name__}"))
@@ -230,6 +233,8 @@ class Runner:
                 if item.event == "hole":
                     self._cut(item.tracks)
                 self._tell(item)
+            elif isinstance(item, link.Heard):
+                self._events.append(item)
             elif isinstance(item, Failed):
                 self._fail("failed", self._section.tracks, item.cause, item.detail)
             else:
@@ -308,7 +313,8 @@ class Runner:
         if self._instance is not None:
             self._instance.connection_lost()
             kept = self._instance.kept_size_bytes
-        log.warning("source %s: %s; %d bytes are kept for it", self._name, error, kept)
+        if self._exit is None:
+            log.warning("source %s: %s; %d bytes are kept for it", self._name, error, kept)
 
     def _welcome(self, message: link.Welcome) -> None:
         assert self._connection is not None  # noqa: S101 - it came from there
@@ -374,6 +380,12 @@ class Runner:
             instance.acknowledge(message.number)
             if instance.done:
                 self._instance = None
+
+    def _listen(self, message: link.Listen, payload: bytes) -> None:
+        if self._driver.ear is None:
+            log.warning("source %s: told to listen, but has no uncoded sound", self._name)
+            return
+        self._driver.ear.order(message, payload)
 
     def _event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
         self._tell(_make_event(event, tracks, cause, detail, count))

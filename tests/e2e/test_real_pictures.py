@@ -67,7 +67,9 @@ def test_a_camera_off_the_network_for_a_while_is_a_signed_gap_and_the_sound_goes
             + '[streams.sources.microphone]\nkind = "synthetic"\ntracks = ["audio"]\n'
         )
         with Site(tmp_path / "site", streams=streams) as site:
-            start_session(site)
+            site.start()
+            site.wait_for(lambda: state(site) == "ready", "both are connected")
+            site.ask("start")
             site.wait_for(lambda: state(site) == "recording", "picture and sound flow")
             keep_recording(site, 6)
             camera.kill()
@@ -78,8 +80,8 @@ def test_a_camera_off_the_network_for_a_while_is_a_signed_gap_and_the_sound_goes
             recorded = export_session(site, tmp_path / "package")
             said = site.recorder.log()
     got, sent = coded(recorded.film, "h264"), coded(film, "h264")
-    again = got.units.index(sent.units[0], 1)
-    assert got.units == sent.units[:again] + sent.units[: len(got.units) - again]
+    first, again = sent.units.index(got.units[0]), got.units.index(sent.units[0], 1)
+    assert got.units == sent.units[first : first + again] + sent.units[: len(got.units) - again]
     gaps = [
         gap
         for gap in recorded.gaps
