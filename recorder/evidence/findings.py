@@ -116,6 +116,8 @@ class Finding(NamedTuple):
     """Media time within the session."""
     values: tuple[tuple[str, str], ...] = ()
     """What fills the sentence."""
+    span_ns: tuple[int, int] | None = None
+    """From when to when in the film, in media time; the same twice for a moment. People look there."""
 
     @property
     def kind(self) -> Kind:
@@ -135,7 +137,16 @@ class Finding(NamedTuple):
         if "length_ns" in values:
             known = values["length_ns"]
             values["length"] = texts.length(int(known), language) if known else texts.text("page.unknown", language)
-        return texts.text(f"found.{self.code}", language, **values)
+        return texts.text(f"found.{self.code}", language, **values) + self._place(language)
+
+    def _place(self, language: str) -> str:
+        """Return where in the film it is, to the second, or nothing."""
+        if self.span_ns is None:
+            return ""
+        start, end = (texts.clock_length(moment) for moment in self.span_ns)
+        if start == end:
+            return texts.text("verdict.at", language, at=start)
+        return texts.text("verdict.within", language, start=start, end=end)
 
     def plain(self) -> dict[str, Any]:
         """Return the finding for ``--json``."""
@@ -149,6 +160,7 @@ class Finding(NamedTuple):
             "sequence": self.sequence,
             "utc_ns": self.utc_ns,
             "media_ns": self.media_ns,
+            "span_ns": list(self.span_ns) if self.span_ns else None,
             "zh": self.sentence("zh"),
             "en": self.sentence("en"),
         }

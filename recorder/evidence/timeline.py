@@ -155,6 +155,26 @@ def collect(
     )
 
 
+def spans(timeline: Timeline) -> dict[int, tuple[int, int]]:
+    """Return where each record of a session stands in its film, by sequence: from when to when in media time.
+
+    A chunk covers its media, a gap its length; anything else is the moment at which the device made it.
+    """
+    if not timeline.pieces:
+        return {}
+    places = _Places(timeline.records, timeline.pieces)
+    first, last = timeline.pieces[0].start_ns, timeline.pieces[-1].end_ns
+    found: dict[int, tuple[int, int]] = {}
+    for record in timeline.records:
+        at = min(max(places.media_ns(record.boottime_ns, record), first), last)
+        found[record.sequence] = at, at
+    for gap in timeline.interruptions:
+        found[gap.record.sequence] = gap.start_ns, last if gap.end_ns is None else gap.end_ns
+    for piece in timeline.pieces:
+        found[piece.record.sequence] = piece.start_ns, piece.end_ns
+    return found
+
+
 def _covering(ranges: Iterable[tuple[int, int]]) -> Callable[[int], bool]:
     """Return what tells whether a number lies in one of the ranges; there may be a million of each."""
     firsts: list[int] = []

@@ -180,7 +180,8 @@ def judge(
 
 def conclude(line: Timeline, findings: Iterable[Finding], checked: Checked, received: int | None) -> Verdict:
     """Turn findings into a verdict."""
-    every = tuple(dict.fromkeys(findings))
+    places = timeline.spans(line)
+    every = tuple(dict.fromkeys(_placed(finding, line, places) for finding in findings))
     notes = tuple(finding for finding in every if finding.kind.effect is Effect.NOTE)
     serious = tuple(finding for finding in every if finding.kind.effect is not Effect.NOTE)
     effects = {(finding.kind.part, finding.kind.effect) for finding in serious}
@@ -218,6 +219,14 @@ def conclude(line: Timeline, findings: Iterable[Finding], checked: Checked, rece
         notes=notes,
         checked=checked,
     )
+
+
+def _placed(finding: Finding, line: Timeline, places: Mapping[int, tuple[int, int]]) -> Finding:
+    place = places.get(-1 if finding.sequence is None else finding.sequence)
+    if place is None or finding.log != line.records[0].log:
+        return finding
+    start = place[0] if finding.media_ns is None else min(place[0], finding.media_ns)
+    return finding._replace(span_ns=(start, place[1]))
 
 
 def _statement(message: bytes | None, form: Any, anchors: Anchors) -> tuple[Any, witness.Read | None]:

@@ -1003,7 +1003,7 @@ def test_undamaged_package_yields_no_finding(honest: Sample, site: Site) -> None
     assert verdict.checked.media == 13
     assert set(verdict.checked.derived) >= {"session.mp4", report.PAGE_NAME, "evidence/report.json"}
     assert [note.code for note in verdict.notes] == ["gap"]
-    assert verdict.notes[0].sentence("zh") == "因摄像部件故障中断，时长5.9秒（声音、画面）。"
+    assert verdict.notes[0].sentence("zh") == "因摄像部件故障中断，时长5.9秒（声音、画面）。（片中0:00:12–0:00:17）"
 
 
 def test_every_media_bit_counts(honest: Sample, site: Site, tmp_path: Path) -> None:

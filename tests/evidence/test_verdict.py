@@ -402,3 +402,24 @@ def test_lengths_and_moments_in_words() -> None:
     assert texts.moment(10**30) is None
     assert texts.named("gap", "a cause of later") == "a cause of later"
     assert texts.named("gap", "x" * 200 + "\n") == "x" * 64
+
+
+def test_findings_say_where_in_the_film_to_look(honest: Sample, tmp_path: Path) -> None:
+    folder = honest.copy(tmp_path / "p")
+    record = [one for one in honest.recording.parsed if one.kind == "chunk"][1]
+    assert record.file is not None
+    path = folder / f"evidence/media/{record.file.content_sha256.hex()}.mp4"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    result = judge(folder, honest.recording.site)
+    (altered,) = [one for one in result.findings if one.code == "media-altered"]
+    assert altered.sentence("zh").startswith(f"记录第{record.sequence}号")
+    assert altered.sentence("zh").endswith("（片中0:00:02–0:00:04）")
+    assert altered.sentence("en").endswith(" (film 0:00:02–0:00:04)")
+    (gap,) = [one for one in result.notes if one.code == "gap"]
+    assert gap.sentence("zh").endswith("（片中0:00:12–0:00:17）")
+    messages = honest.recording.copy().records
+    place = honest.recording.at("marker")
+    messages[place] = forge.alter(messages[place], part="signature")
+    (folder / "evidence/records.cborseq").write_bytes(b"".join(messages))
+    (signature,) = [one for one in judge(folder, honest.recording.site).findings if one.code == "signature-invalid"]
+    assert signature.sentence("zh").endswith("（片中0:00:04）")
