@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
-from recorder.evidence import texts
+from recorder.evidence import speech, texts
 from recorder.evidence.errors import EvidenceError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ DeferralReason = Literal["continuous", "elsewhere", "remote"]
 NotRecordedReason = Literal[
     "state_secret", "trade_secret", "privacy", "explosive", "other_unsuitable", "text_sufficient"
 ]
+_UNSUITABLE: Final[tuple[NotRecordedReason, ...]] = ("state_secret", "trade_secret", "privacy", "explosive")
 Scope = Literal["act", "interval", "end"]
 Right = Literal["statement", "defence", "avoidance", "hearing", "remedy"]
 Matter = Annotated[str, msgspec.Meta(min_length=1)]
@@ -400,6 +401,39 @@ class Policy(PolicyFile, frozen=True, kw_only=True):
             return False
         unknown = self.term.first_day is None or (self.term.years is not None and end is None)
         return None if unknown else True
+
+
+def without_file() -> Policy:
+    """Return what holds where a device has no readable policy file: a device never refuses to record.
+
+    No act is named, hand-over is due in 24 hours and cannot be deferred; the reasons for not recording are those that
+    every rule has. Its digest is that of no bytes, by which a verifier knows that there was no file.
+    """
+    reasons = (
+        *(NotRecorded(reason=reason) for reason in _UNSUITABLE),
+        NotRecorded(reason="other_unsuitable", explain=True),
+    )
+    return Policy(
+        digest=hashlib.sha256(b"").digest(),
+        version="0",
+        agency=Agency(id="", zh="行政执法机关", en="the enforcement agency"),
+        rule=Rule(letter="", zh="", en=""),
+        term=Term(),
+        matters={name: Duty() for name in MATTERS},
+        not_recorded=NotRecording(reasons=reasons),
+        filing=Filing(start="act_ended"),
+        keeper=Keeper(kind="unit", zh="本单位", en="the unit"),
+        copies=Copies(view=False, consent="agency_head"),
+        supervision=Supervision(zh="本单位", en="the unit"),
+    )
+
+
+def article_number(article: str, language: str = "zh") -> str:
+    """Return an article's number as it stands in a sentence, 第…条: ``F13(2)`` is 十三, or 13 in English."""
+    match = ARTICLE_PATTERN.fullmatch(article)
+    if match is None:
+        return texts.printable(article)
+    return speech.numeral(int(match[2])) if language == "zh" else match[2]
 
 
 def parse(data: bytes) -> Policy:
