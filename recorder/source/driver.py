@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from recorder.source.ear import Ear
+    from recorder.source.link import Heard
 
 VIDEO_TIMESCALE = 90_000
 """Ticks a second of every picture track, whatever the camera counts in."""
@@ -63,6 +67,9 @@ class Sink(Protocol):
     def event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
         """Tell of something that a person should learn of; see :class:`recorder.source.link.Event`."""
 
+    def heard(self, answer: Heard) -> None:
+        """Tell what came of listening for an announcement."""
+
     def stopping(self) -> bool:
         """Say whether the driver should return."""
 
@@ -78,6 +85,10 @@ class Driver(Protocol):
 
     cause: str
     """Id of the gap cause when it falls silent without a reason given."""
+
+    @property
+    def ear(self) -> Ear | None:
+        """What can be told to listen for an announcement; None where the driver has no uncoded sound."""
 
     def run(self, sink: Sink) -> None:
         """Capture until ``sink.stopping()``; called in a thread of its own.

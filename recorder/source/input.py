@@ -56,6 +56,7 @@ class Input:
         self._network = self._url.startswith(_NETWORK)
         self._device = self._url.startswith("/dev/")
         self.cause = "camera_network" if self._network else "camera"
+        self.ear = None
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping.

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder.source.driver import Sample, boottime_ns
-from recorder.source.link import Event, short
+from recorder.source.link import Event, Heard, short
 
 if TYPE_CHECKING:
     from recorder.source.driver import Format
@@ -38,7 +38,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._items: deque[Sample | Event | Failed | Discarded | dict[str, Format]] = deque()
+        self._items: deque[Sample | Event | Heard | Failed | Discarded | dict[str, Format]] = deque()
         self._size_bytes = 0
         self._events = 0
         self._overflow: dict[str, int] = {}
@@ -76,6 +76,12 @@ class Intake:
                 self._items.append(message)
         os.eventfd_write(self.fileno, 1)
 
+    def heard(self, answer: Heard) -> None:
+        """Take what came of listening."""
+        with self._lock:
+            self._items.append(answer)
+        os.eventfd_write(self.fileno, 1)
+
     def failed(self, cause: str, detail: str) -> None:
         """The driver has ended, and why."""
         with self._lock:
@@ -104,7 +110,7 @@ class Intake:
         """Ask the driver to return."""
         self._stop.set()
 
-    def take(self) -> list[Sample | Event | Failed | Discarded | dict[str, Format]]:
+    def take(self) -> list[Sample | Event | Heard | Failed | Discarded | dict[str, Format]]:
         """Return what has come since the last call."""
         with self._lock:
             items = list(self._items)

@@ -160,6 +160,29 @@ class Stop(Message, frozen=True, kw_only=True, omit_defaults=True):
     session: bytes
 
 
+class Listen(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Recorder. Something is being played: listen for its pattern (payload, see :mod:`recorder.source.listen`)."""
+
+    number: int
+    """Comes back in ``heard``."""
+    played_boottime_ns: int
+    """When the player began."""
+
+
+class Heard(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Source. What came of listening."""
+
+    number: int
+    heard: bool
+    """Our own voice, when we spoke."""
+    companion: bool = False
+    """The same text at another time: another device spoke it."""
+    delay_ns: int | None = None
+    """From ``played_boottime_ns`` to the beginning of what was heard; below 0 where a companion spoke first."""
+    level_millibels: int | None = None
+    score_permille: int = 0
+
+
 class Ended(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. All fragments of this instance have been sent."""
 
@@ -179,10 +202,12 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     "event": Event,
     "stop": Stop,
     "ended": Ended,
+    "listen": Listen,
+    "heard": Heard,
 }
 _NAME_OF: Final = {form: name for name, form in MESSAGES.items()}
-_WITH_PAYLOAD: Final = (Init, Fragment)
-_SIGNED: Final = ("peak_millibels", "rms_millibels", "zero_boottime_ns")
+_WITH_PAYLOAD: Final = (Init, Fragment, Listen)
+_SIGNED: Final = ("peak_millibels", "rms_millibels", "zero_boottime_ns", "delay_ns", "level_millibels")
 
 
 def short(text: str, length: int = 200) -> str:

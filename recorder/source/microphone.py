@@ -12,6 +12,7 @@ import queue
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.source.driver import boottime_ns
+from recorder.source.ear import Ear
 from recorder.source.encode import AAC_FRAME, AudioEncoder
 from recorder.source.errors import DeviceError
 from recorder.source.pcm import Blocks
@@ -36,6 +37,7 @@ class Microphone:
 
     def __init__(self, section: SourceSection) -> None:
         self._section = section
+        self.ear = Ear(section.audio_rate_hz)
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping.
@@ -88,6 +90,8 @@ class Microphone:
                 if lost:
                     sink.event("hole", ["audio"], "overload", "sound was lost before it was read")
                 for block in blocks.put(pcm, taken_ns, arrival_ns, broken=lost):
+                    for answer in self.ear.put(block.pcm, block.at * 1_000_000_000 // rate_hz):
+                        sink.heard(answer)
                     for sample in encoder.encode(block.pcm, block.at, block.arrival_ns):
                         sink.put(sample)
                 if blocks.jumps > jumps and not lost:

@@ -38,6 +38,7 @@ class PiCamera:
     """One camera of libcamera."""
 
     cause = "camera"
+    ear = None
 
     def __init__(self, section: SourceSection) -> None:
         """Take the settings.

@@ -35,6 +35,7 @@ class Synthetic:
     """Makes picture and sound in step with CLOCK_BOOTTIME."""
 
     cause = "camera"
+    ear = None
 
     def __init__(self, section: SourceSection) -> None:
         self._section = section

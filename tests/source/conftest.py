@@ -34,6 +34,7 @@ class FakeRecorder:
         self.fragments: list[tuple[link.Fragment, bytes, int]] = []
         self.events: list[link.Event] = []
         self.ended: list[link.Ended] = []
+        self.heard: list[link.Heard] = []
         self._server: socket.socket | None = None
         self._peer: socket.socket | None = None
         self._decoder = link.Decoder()
@@ -63,9 +64,9 @@ class FakeRecorder:
         ids = {track: TRACK_IDS[track] for track in tracks}
         self.send(link.Start(session=self.session, zero_boottime_ns=self.zero_ns, track_ids=ids, wait_ms=wait_ms))
 
-    def send(self, message: link.Message) -> None:
+    def send(self, message: link.Message, payload: bytes = b"") -> None:
         assert self._peer is not None
-        self._peer.sendall(link.encode(message))
+        self._peer.sendall(link.encode(message, payload))
 
     def vanish(self) -> None:
         """Die as a killed recorder does: the sockets close."""
@@ -117,6 +118,8 @@ class FakeRecorder:
             self.events.append(message)
         elif isinstance(message, link.Ended):
             self.ended.append(message)
+        elif isinstance(message, link.Heard):
+            self.heard.append(message)
 
     @property
     def tracks(self) -> dict[int, TrackInit]:

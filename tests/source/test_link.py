@@ -47,6 +47,11 @@ MESSAGES: list[tuple[link.Message, bytes]] = [
     (link.Event(event="stalled", tracks=["video"], cause="camera_network", detail="x", boottime_ns=1), b""),
     (link.Stop(session=ID), b""),
     (link.Ended(instance=ID, session=ID, next=1), b""),
+    (link.Listen(number=7, played_boottime_ns=5), b"pattern"),
+    (
+        link.Heard(number=7, heard=False, companion=True, delay_ns=-900, level_millibels=-2100, score_permille=410),
+        b"",
+    ),
 ]
 
 

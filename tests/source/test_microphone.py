@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import av
 import pytest
 
+from recorder.source import link, listen
 from recorder.source.runner import EXIT_FAILED
 from recorder.source.synthetic import TONE_HZ
+from tests.support.babble import babble, pcm
 from tests.support.pulse import PulseServer
 
 if TYPE_CHECKING:
@@ -101,3 +103,35 @@ def test_a_microphone_that_is_not_there(device: Device, recorder: FakeRecorder, 
     recorder.until_gone()
     assert process.wait(10) == EXIT_FAILED
     assert recorder.told() == [("failed", ["audio"], "microphone")]
+
+
+def test_it_hears_what_is_played_and_nothing_else(
+    device: Device, recorder: FakeRecorder, room: PulseServer, tmp_path: Path
+) -> None:
+    device.configure(kind="pyaudio", tracks=["audio"], audio_rate_hz=RATE)
+    device.environment = room.environment
+    device.spawn()
+    recorder.accept()
+    recorder.start(("audio",))
+    recorder.until(lambda: len(recorder.fragments) >= 4)
+    sound = pcm(babble(1, 2.0))
+    pattern = listen.pattern(sound, RATE).encode()
+    wav = tmp_path / "spoken.wav"
+    with wave.open(str(wav), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(sound)
+    for number, played in enumerate((True, False)):
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        player = room.play(wav) if played else None
+        recorder.send(link.Listen(number=number, played_boottime_ns=now_ns), pattern)
+        recorder.until(lambda number=number: len(recorder.heard) > number)  # type: ignore[misc]
+        if player is not None:
+            player.wait(10)
+    heard, silent = recorder.heard
+    assert (heard.number, heard.heard, heard.companion) == (0, True, False)
+    assert heard.delay_ns is not None
+    assert 0 <= heard.delay_ns < 1_500_000_000
+    assert heard.score_permille > 500
+    assert (silent.number, silent.heard) == (1, False)
