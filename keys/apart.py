@@ -18,7 +18,8 @@ from keys.identity import Identity, Role
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TIMEOUT_S: Final = 20.0
+TIMEOUT_S: Final = 5.0
+"""The recorder waits for it meanwhile, and its sources keep ten seconds."""
 
 
 def identify_apart(authorities: Sequence[Path], certificate: bytes, role: Role, material: Sequence[bytes]) -> Identity:

@@ -120,6 +120,9 @@ def status(config_path: Path, *, as_json: bool) -> None:
         for name, source in stream["sources"].items():
             if not source["connected"]:
                 _say(config, f"    {name}：未连接", f"    {name}: not connected")
+    if answer["unreceipted_files"] is None:
+        _say(config, "  存储空间已满。", "  The disk is full.")
+        return
     mib = answer["unreceipted_size_bytes"] / (1 << 20)
     free = answer["free_size_bytes"] / (1 << 30)
     _say(

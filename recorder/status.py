@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recorder.spool.errors import DiskFullError
+
 if TYPE_CHECKING:
     from recorder.daemon import Daemon
     from recorder.stream import StreamRecorder
@@ -12,14 +14,19 @@ if TYPE_CHECKING:
 def status(daemon: Daemon) -> dict[str, Any]:
     """Return the state of a device as plain values for JSON."""
     now = daemon.clock.now()
-    outstanding = daemon.spool.outstanding()
+    files: int | None
+    size_bytes: int | None
+    try:
+        files, size_bytes = daemon.spool.outstanding()
+    except DiskFullError:
+        files = size_bytes = None  # the index is behind, and has no room to catch up
     return {
         "device": daemon.config.device.id,
         "clock": now.quality,
         "utc_ns": now.utc_ns,
         "streams": [_stream(stream, now.boottime_ns) for stream in daemon.streams.values()],
-        "unreceipted_files": outstanding.files,
-        "unreceipted_size_bytes": outstanding.size_bytes,
+        "unreceipted_files": files,
+        "unreceipted_size_bytes": size_bytes,
         "free_size_bytes": daemon.spool.free_bytes(),
         "sources_run_by_the_recorder": bool(daemon.supervisor.children),
     }

@@ -48,6 +48,9 @@ STEADY_AFTER_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 20.0
 
 _SO_MAX_PACING_RATE: Final = 47
+_UNPACED: Final = -1
+"""All bits set: the kernel's word for no limit; setsockopt takes signed numbers."""
+_MAX_RATE: Final = 0x7FFFFFFF
 _TCP_NOTSENT_LOWAT: Final = 25
 _X509_V_FLAG_NO_CHECK_TIME: Final = 0x200000
 _PUBLISH_OVERHEAD_BYTES: Final = 5 + 2 + 2 + 8
@@ -297,7 +300,8 @@ class MqttClient:
 
     def limit_rate(self, bytes_per_s: int | None) -> None:
         """Pace what is sent, in bytes a second; None takes the limit away. Holds for later connections too."""
-        self._set_option(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, 0xFFFFFFFF if bytes_per_s is None else bytes_per_s)
+        rate = _UNPACED if bytes_per_s is None else min(bytes_per_s, _MAX_RATE)
+        self._set_option(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, rate)
 
     def _set_option(self, level: int, name: int, value: int) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
+from recorder.clock import UNSET
 from recorder.config import SpoolSection
 from recorder.evidence import records, stored
 from recorder.evidence.records import Boot, Fault, Genesis, Lost, SessionOpen
@@ -342,8 +343,16 @@ class Spool:
     def open_sessions(self) -> list[OpenSession]:
         """Return the sessions of the current logs that have no session-close, oldest first."""
         streams = {writer.log: stream for stream, writer in self._logs.items()}
-        rows = self._keeper.ask(lambda index: index.open_sessions())
-        return [self._open_session(streams[row.log], row) for row in rows if row.log in streams]
+        found = []
+        for row in self._keeper.ask(lambda index: index.open_sessions()):
+            if row.log not in streams:
+                continue
+            try:
+                found.append(self._open_session(streams[row.log], row))
+            except SpoolFatalError as error:
+                # Damage on the disk: recording must go on without this session.
+                log.error("session %s can neither go on nor be closed: %s", row.session.hex(), error)  # noqa: TRY400
+        return found
 
     def _open_session(self, stream: int, row: SessionRow) -> OpenSession:
         opened, last = self._record_at(row.log, row.open_offset), self._record_at(row.log, row.last_offset)
@@ -390,6 +399,9 @@ class Spool:
             SpoolFatalError: the disk failed.
         """
         window_ns = int(self.settings.restore_window_hours * _HOUR_NS)
+        now = self._clock.now()
+        # A clock that is not set may be years ahead: then only a lack of room ends the lingering.
+        older_than_utc_ns = now.utc_ns - window_ns if now.quality != UNSET else 0
         try:
             freed = self._with_last_room(
                 lambda: garbage.collect(
@@ -397,7 +409,7 @@ class Spool:
                     self._keeper,
                     self._files,
                     self._receipts,
-                    older_than_utc_ns=self._clock.now().utc_ns - window_ns,
+                    older_than_utc_ns=older_than_utc_ns,
                     wanted_bytes=3 * self._reserve.size_bytes - self.free_bytes(),
                     free_on=self.settings.free_on,
                 )

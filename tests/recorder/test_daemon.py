@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import socket
 import subprocess
 import threading
@@ -13,11 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keys.certificates import load_der, read_identity
+from recorder.clock import SystemClock
+from recorder.config import DeviceConfig, DeviceSection, KeysSection, SourceSection, StreamSection
 from recorder.control import RefusedError
+from recorder.daemon import Daemon
 from recorder.evidence.records import Chunk, SessionClose, SessionOpen
+from recorder.spool import steps
 from tests.support.session import assert_chain, stream_records
 from tests.support.site import Site
 from tests.support.source_end import SourceEnd
+from tests.support.spools import DEVICE, check_chain, make_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,8 +137,7 @@ def test_a_malformed_request_harms_nobody(site: Site, sent: bytes) -> None:
     assert state(site) == "starting"
 
 
-def test_a_signal_never_interrupts_the_writing_of_a_record(site: Site) -> None:
-    """A session is opened and closed in one thread while the end is ordered: one chain, no sequence twice."""
+def test_many_starts_and_stops_and_an_end_in_between_leave_one_chain(site: Site) -> None:
     source = sound(site)
     done = threading.Event()
 
@@ -157,6 +162,55 @@ def test_a_signal_never_interrupts_the_writing_of_a_record(site: Site) -> None:
     assert_chain(found, read_identity(certificate).public_key)
     opened = [record for record in found if isinstance(record.body, SessionOpen)]
     assert len(opened) == len([record for record in found if isinstance(record.body, SessionClose)])
+
+
+def test_a_signal_in_the_middle_of_a_record_does_not_use_its_sequence_twice(tmp_path: Path, run_folder: Path) -> None:
+    spools = make_site(tmp_path / "site")
+    section = StreamSection(
+        name="camera",
+        sources={"camera": SourceSection(kind="synthetic", tracks=["video"], spawn=False)},
+        auto_start=True,
+    )
+    config = DeviceConfig(
+        device=DeviceSection(id=DEVICE, spool=str(spools.root), run=str(run_folder)),
+        keys=KeysSection(signing="file:", certificate="", authority=[]),
+        streams=[section],
+    )
+    clock = SystemClock()
+    spool = spools.open(clock)  # type: ignore[arg-type]
+    log_id = spool.log_id(1)
+    daemon = Daemon(config, tmp_path / "device.toml", spool, clock)
+    before = spool.layout.log(log_id).stat().st_size
+
+    def interrupt(step: str) -> None:
+        """The session is open, and a gap is just being written into its log."""
+        now = spools.root / "logs" / f"{log_id.hex()}.log"
+        if step == "log.written" and daemon.streams["camera"].session is not None and now.stat().st_size > sizes[0]:
+            steps.hook = None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sizes = [before]
+    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    opening = daemon.streams["camera"].open_session
+
+    def opened(trigger: str) -> bytes:
+        session = opening(trigger)
+        sizes[0] = spool.layout.log(log_id).stat().st_size
+        steps.hook = interrupt
+        return session
+
+    daemon.streams["camera"].open_session = opened  # type: ignore[method-assign]
+    try:
+        daemon.run()
+    finally:
+        steps.hook = None
+        signal.set_wakeup_fd(-1)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    check_chain(spools.records(log_id), spools.certificate)
+    kinds = [record.kind for record in spools.records(log_id)]
+    assert kinds[-1] == "session-close"
+    assert "gap" in kinds[:-1]
 
 
 def test_a_start_while_ending_is_answered_with_a_new_session(site: Site) -> None:
@@ -261,28 +315,17 @@ def test_not_even_room_for_records_and_the_recorder_goes_on(small: Site) -> None
     for _ in range(6):
         source.fragment()
     small.wait_for(lambda: state(small) == "audio_only", "sound is recorded")
-    # Others take all room, also what the reserves give back: nothing at all can be written any more.
-    deadline = threading.Event()
-
-    def squeeze() -> None:
-        while not deadline.is_set():
-            fill(small.spool)
-            deadline.wait(0.02)
-
-    thread = threading.Thread(target=squeeze)
-    thread.start()
-    try:
-        small.wait_for(lambda: (small.spool / "ballast").exists(), "the disk is full")
-        for _ in range(6):
-            source.fragment()
-        small.wait_for(lambda: "waits to be signed" in small.recorder.log(), "not even the end can be signed")
-        with pytest.raises(RefusedError):
-            small.ask("start")
-        assert small.ask("status")["ok"]
-    finally:
-        deadline.set()
-        thread.join()
-    (small.spool / "ballast").unlink()
+    # Others have all room, also what the reserves should have given back: nothing at all can be written any more.
+    for name in ("reserve", "reserve-receipts"):
+        (small.spool / name).unlink()
+    ballast = fill(small.spool)
+    for _ in range(6):
+        source.fragment()
+    small.wait_for(lambda: "waits to be signed" in small.recorder.log(), "not even the end can be signed")
+    with pytest.raises(RefusedError, match=r"存储空间已满|disk is full"):
+        small.ask("start")
+    assert small.ask("status")["ok"]
+    ballast.unlink()
     small.wait_for(lambda: small.ask("status")["streams"][0]["session"] is None, "closed when there is room")
     small.wait_for(lambda: "there is room again" in small.recorder.log(), "room")
     source.seen.clear()

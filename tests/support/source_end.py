@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=link.Message)
 FORMS = {"video": TrackForm(codec="h264", timescale=90000), "audio": TrackForm(codec="aac", timescale=48000)}
+_CONNECT = """
+import socket, sys
+connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+connection.connect(sys.argv[1])
+with socket.socket(fileno=int(sys.argv[2])) as parent:
+    socket.send_fds(parent, [b"x"], [connection.fileno()])
+"""
 
 
 class SourceEnd:
@@ -36,10 +45,16 @@ class SourceEnd:
 
     @classmethod
     def dial(cls, run: Path, source: str, track: str, stream: str = "camera") -> SourceEnd:
-        """Connect to a recorder and say hello."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(str(run / "source.sock"))
-        end = cls(connection, source, track, stream)
+        """Connect to a recorder and say hello.
+
+        A recorder kills the process behind a connection that it ends; so a process connects that is gone by then.
+        """
+        here, there = socket.socketpair()
+        with here, there:
+            command = [sys.executable, "-c", _CONNECT, str(run / "source.sock"), str(there.fileno())]
+            subprocess.run(command, check=True, pass_fds=[there.fileno()])
+            _, (descriptor,), _, _ = socket.recv_fds(here, 1, 1)
+        end = cls(socket.socket(fileno=descriptor), source, track, stream)
         end.hello()
         return end
 

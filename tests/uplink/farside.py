@@ -6,6 +6,7 @@ replaces :attr:`FarSide.tamper`, which sees every answer before it goes and says
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -19,7 +20,7 @@ from recorder.evidence import records, statements
 from recorder.evidence.statements import MediaReceipt, RecordsReceipt, Statement
 from uplink import protocol
 from uplink.device.logs import without
-from uplink.mqtt import Connected, Endpoint, MqttClient, Received
+from uplink.mqtt import Connected, Endpoint, MqttClient, MqttError, Received
 from uplink.protocol import Grant, Have, Hello, Holdings, Message, Missing, Piece, Receipts, Records
 
 if TYPE_CHECKING:
@@ -125,7 +126,9 @@ class FarSide:
             self._client.publish(topic, protocol.encode(answer))
 
     def _answer(self, answer: Answer) -> None:
-        self.send(*self.tamper(answer))
+        # The broker may have just died: then the answer is lost, as a store's is, and the device will ask.
+        with contextlib.suppress(MqttError):
+            self.send(*self.tamper(answer))
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Records):

@@ -499,6 +499,11 @@ class Agent:
         (self._warnings.add if present else self._warnings.discard)(name)
 
     def _write_status(self) -> None:
+        with contextlib.suppress(OSError):
+            # A full disk must not keep the uplink from what makes room; the old status says by its time that it is old.
+            self._write_status_file()
+
+    def _write_status_file(self) -> None:
         now_utc_ns = self._now_utc_ns()
         outlook = order.forecast(self._state.waiting(), self._plan.rate.bytes_per_s, now_utc_ns)
         for name, present in (("late", outlook.late_sessions), ("endangered", outlook.endangered_sessions)):
