@@ -45,7 +45,7 @@ authority = ["{keys / "authority.crt"}"]
 
 [[streams]]
 name = "counter"
-sources = {{}}
+sources.camera = {{ kind = "synthetic", tracks = ["video"] }}
 
 [uplink]
 broker = "localhost:{broker_port}"
