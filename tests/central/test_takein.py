@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keys.certificates import Anchors
-from recorder.evidence import records, statements
+from keys.certificates import Anchors, load_der
+from keys.signer import open_signer
+from recorder.evidence import inspection, records, statements
 from recorder.spool.layout import Layout
 from recorder.spool.logfile import LogFile
 from tests.central.support import Log, log_of
 from tests.support.commands import liuhen
-from uplink.central import access, embedded, takein
+from uplink.central import access, embedded, export, takein
 from uplink.central.embedded import EmbeddedArchive
 from uplink.central.errors import NotAStoreError, RefusedError, StoreError
 from uplink.central.verify import judge_store
@@ -123,6 +124,27 @@ def test_an_export_without_a_place_is_one_sentence(config: Path, store: Store, t
     done = liuhen(*common, "--out", tmp_path / "nowhere" / "package")
     assert (done.returncode, done.stderr.count("\n")) == (64, 1)
     assert "nothing was exported" in done.stderr
+
+
+def test_what_arrives_during_an_export_is_not_in_it(store: Store, tmp_path: Path) -> None:
+    log = log_of(store.site, files=2)
+    store.records(log, log.messages(0, 2))
+
+    class Busy(EmbeddedArchive):
+        """A store whose worker takes in more while somebody reads."""
+
+        def followed_branch(self, device: str, log_id: bytes) -> int | None:
+            store.records(log, log.messages(3))
+            return super().followed_branch(device, log_id)
+
+    archive = Busy(store.folder, "store-1")
+    state = archive.session(b"S" * 16)
+    certificate = load_der(store.site / "central" / "receipt.crt")
+    signer = open_signer(f"file:{store.site / 'central' / 'receipt.key'}", certificate)
+    export.export(archive, state, signer, "store-1", tmp_path / "p", [], None, None)
+    archive.close()
+    result = inspection.judge_package(tmp_path / "p", Anchors.load([store.site / "authority.crt"]))
+    assert {one.code for one in result.findings} == {"session-unclosed", "media-not-here"}
 
 
 def test_a_folder_that_is_no_spool(store: Store, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from keys.certificates import Identity
@@ -137,6 +138,9 @@ class Archive(Protocol):
 
     def rollback(self) -> None:
         """Forget the batch."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """See everything as it is now, for as long as the context lasts, whatever arrives meanwhile."""
 
     @property
     def in_batch(self) -> bool:

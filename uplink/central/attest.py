@@ -163,9 +163,15 @@ def statement(archive: Archive, state: SessionState, store: str, utc_ns: int) ->
         later_sha256=[entry.sha256 for entry in later],
         media_held=_held_runs(entries[0].sequence, last.sequence, held, missing, [e.sequence for e in later]),
         media_missing=missing,
+        complete_utc_ns=_complete(state, utc_ns) if last.kind == "session-close" and not missing else None,
         branches=_branches(archive, state, every, hashes),
         standing=BELIEVED if believed else QUARANTINED,
     )
+
+
+def _complete(state: SessionState, utc_ns: int) -> int:
+    """Return when the session was complete: as noted at the first attestation of all of it, which may be this one."""
+    return utc_ns if state.complete_utc_ns is None else min(state.complete_utc_ns, utc_ns)
 
 
 def _held_runs(first: int, last: int, held: list[int], missing: list[int], later: list[int]) -> list[tuple[int, int]]:
@@ -195,4 +201,6 @@ def attest(archive: Archive, state: SessionState, signer: Signer, store: str, ut
     Raises:
         NotAttestableError: see :func:`session_entries`.
     """
-    return statements.sign(statement(archive, state, store, utc_ns), signer)
+    with archive.snapshot():
+        said = statement(archive, state, store, utc_ns)
+    return statements.sign(said, signer)

@@ -211,6 +211,19 @@ class EmbeddedArchive(queries.Queries):
             with index_errors():
                 self._database.execute("ROLLBACK")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See the index as it is now, whatever a worker takes in meanwhile; a batch sees its own anyway."""
+        if self._database.in_transaction:
+            yield
+            return
+        with index_errors():
+            self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database.execute("ROLLBACK")
+
     @property
     def in_batch(self) -> bool:
         """Tell whether the batch still stands; an index that found no room may have dropped it."""

@@ -61,9 +61,10 @@ def export(
         StoreError: nothing of the session hangs together yet, or a range is not in it, or the ground is missing.
         PackageError: ``out`` exists, or a held file is damaged.
     """
-    entries = attest.session_entries(archive, state)
-    later = attest.later_entries(archive, state, entries[-1])
-    attestation = attest.attest(archive, state, signer, store, time.time_ns())
+    with archive.snapshot():  # the device may be sending: records and attestation must be of one moment
+        entries = attest.session_entries(archive, state)
+        later = attest.later_entries(archive, state, entries[-1])
+        attestation = attest.attest(archive, state, signer, store, time.time_ns())
     statement: bytes | None = None
     if withheld:
         sequences = {entry.sequence for entry in (*entries, *later)}

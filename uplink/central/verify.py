@@ -60,11 +60,12 @@ def _judge_device(archive: EmbeddedArchive, device: str, anchors: Anchors) -> It
         yield verdict.conclude(Timeline(None, tuple(parsed)), findings, verdict.Checked(records=len(parsed)), None)
         for state in (one for one in states if one.log == log):
             try:
-                entries = attest.session_entries(archive, state)
+                with archive.snapshot():
+                    entries = attest.session_entries(archive, state)
+                    entries += attest.later_entries(archive, state, entries[-1])
+                    attestation = archive.attestation(state)
             except attest.NotAttestableError:
                 continue  # the findings of its log say what is missing
-            entries += attest.later_entries(archive, state, entries[-1])
-            attestation = archive.attestation(state)
             evidence = verdict.Evidence(
                 messages=[entry.message for entry in entries],
                 certificates=certificates,
