@@ -141,7 +141,7 @@ class Picture:
         width, height, scale = self._width, self._height, self._scale
         ground = bytes([_GREY]) * line
         rows = [ground] * height
-        utc = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        utc = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         texts = (utc, f"{at_ns / _SECOND_NS:.3f}", f"#{number}")
         top = 4 * scale
         for text in texts:
