@@ -104,6 +104,8 @@ class Attestation(Statement, frozen=True, kw_only=True, omit_defaults=True):
     """Sequences of records whose file has not arrived."""
     branches: list[Branch] = []
     """Other pasts of the same log within the session, as far as known."""
+    complete_utc_ns: int | None = None
+    """When all of it, files included, was held; absent while something is missing."""
     standing: str = "believed"
 
 
