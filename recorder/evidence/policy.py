@@ -55,6 +55,7 @@ __all__ = [
     "ARTICLE_PATTERN",
     "MATTERS",
     "MAX_POLICY_SIZE_BYTES",
+    "NO_FILE_SHA256",
     "Agency",
     "Announcement",
     "Condition",
@@ -93,6 +94,8 @@ __all__ = [
 ]
 
 MAX_POLICY_SIZE_BYTES: Final = 256 << 10
+NO_FILE_SHA256: Final = hashlib.sha256(b"").digest()
+"""``policy_sha256`` of a session that was made without a policy file."""
 _UNSUITABLE: Final[tuple[NotRecordedReason, ...]] = ("state_secret", "trade_secret", "privacy", "explosive")
 
 
@@ -167,7 +170,7 @@ def without_file() -> Policy:
         NotRecorded(reason="other_unsuitable", explain=True),
     )
     return Policy(
-        digest=hashlib.sha256(b"").digest(),
+        digest=NO_FILE_SHA256,
         version="0",
         agency=Agency(id="", zh="行政执法机关", en="the enforcement agency"),
         rule=Rule(letter="", zh="", en=""),
