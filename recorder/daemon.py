@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from recorder import notify
 from recorder.clockwatch import ClockWatch
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
-from recorder.errors import ConfigError
 from recorder.evidence import records
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
 from recorder.source import link
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NO_POLICY_SHA256: Final = hashlib.sha256(b"").digest()
+"""What a session names that was made without a policy file."""
 SOFTWARE: Final = "liuhen 0.1.0"
 """Name and version as signed into genesis and boot records."""
 TICK_S: Final = 0.25
@@ -58,7 +59,7 @@ class Daemon:
         self.spool = spool
         self.clock = clock
         self.run_folder = Path(config.device.run)
-        policy = hashlib.sha256(_policy(config)).digest()
+        policy, self._policy_fault = _policy(config)
         self.streams = {
             section.name: StreamRecorder(number, section, spool, clock, policy)
             for number, section in enumerate(config.streams, 1)
@@ -102,6 +103,10 @@ class Daemon:
         waking = listen_datagrams(self.run_folder / "wake.sock")
         self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
         self._careful(self._recover)
+        if self._policy_fault is not None:
+            log.error("%s; recording goes on without a policy", self._policy_fault)
+            fault = records.Fault(code="policy_missing", detail=link.short(self._policy_fault))
+            self._careful(lambda: self.spool.append(0, None, [fault]))
         self._careful(self._heads)
         notify.ready("recording service is ready")
         log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))
@@ -379,10 +384,14 @@ def _no_room() -> RefusedError:
     )
 
 
-def _policy(config: DeviceConfig) -> bytes:
+def _policy(config: DeviceConfig) -> tuple[bytes, str | None]:
+    """Return the digest of the agency's policy file, and what is wrong with it.
+
+    Without one a session is made under no policy, and says so: the device never refuses to record.
+    """
     if not config.device.policy:
-        return b""
+        return NO_POLICY_SHA256, None
     try:
-        return Path(config.device.policy).read_bytes()
+        return hashlib.sha256(Path(config.device.policy).read_bytes()).digest(), None
     except OSError as error:
-        raise ConfigError(f"the policy file cannot be read: {error.strerror}: {config.device.policy}") from error
+        return NO_POLICY_SHA256, f"the policy file cannot be read: {error.strerror}: {config.device.policy}"

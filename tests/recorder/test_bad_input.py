@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recorder.evidence.records import Gap
+from recorder.evidence.records import Fault, Gap
 from tests.crash.test_disasters import all_receipted, record_session
 from tests.crash.test_recorder_killed import SMALL, state
 from tests.support.commands import LIUHEN
@@ -73,6 +73,18 @@ def test_a_missing_key_and_a_key_of_another_certificate_are_named(tmp_path: Path
         assert "not the one" in refused("record", "--config", str(site.device_config))
     finally:
         site.close()
+
+
+def test_a_missing_policy_file_is_a_signed_fault_and_the_device_records_all_the_same(tmp_path: Path) -> None:
+    with Site(tmp_path / "site", streams=SMALL) as site:
+        text = site.device_config.read_text().replace("[device]", '[device]\npolicy = "/nowhere/policy.toml"', 1)
+        site.device_config.write_text(text)
+        site.start_recorder()
+        record_session(site)
+        site.recorder.stop()
+    faults = [record.body for record in stream_records(site.spool, 0) if isinstance(record.body, Fault)]
+    assert [fault.code for fault in faults] == ["policy_missing"]
+    assert chunks(site.spool)
 
 
 def test_no_recorder_to_ask_is_said_in_the_language_of_the_device(tmp_path: Path) -> None:
