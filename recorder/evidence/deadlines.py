@@ -8,7 +8,7 @@ nothing to count from: then the hand-over is urgent, and never called late.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder.evidence.records import Deferral, Return
@@ -120,6 +120,11 @@ def judge(
         returned=returned,
         refused=refused,
     )
+
+
+def untimed(deadline: Deadline) -> Deadline:
+    """Return the same hand-over as one of which nobody can tell whether it was in time."""
+    return replace(deadline, state="handed-over-untimed", late_ns=0)
 
 
 def _lasts(deferral: Deferred, returns: Iterable[Returned], end_utc_ns: int) -> bool:

@@ -148,7 +148,8 @@ def _start(facts: Facts) -> Moment | None:
     return Moment(line.pieces[0].start_ns if line.pieces else 0, facts.start_utc_ns, line.opening.sequence)
 
 
-def _at(facts: Facts, gap: Interruption) -> Moment:
+def at(facts: Facts, gap: Interruption) -> Moment:
+    """Return when a gap began."""
     near = [piece for piece in facts.line.pieces if piece.start_ns <= gap.start_ns] or facts.line.pieces[:1]
     utc = near[-1].utc_ns(gap.start_ns) if near and near[-1].clock != "unset" else None
     return Moment(gap.start_ns, utc, gap.record.sequence)
@@ -234,7 +235,7 @@ def _whole(facts: Facts, base: Duty, asked: MatterDuty) -> Duty:
     if not problems:
         return replace(base, sentences=(*base.sentences, says("judged.whole")))
     weight = QUESTION if asked.condition else _weight(asked.whole_articles)
-    moment = _at(facts, gaps[0]) if gaps else base.moment
+    moment = at(facts, gaps[0]) if gaps else base.moment
     return replace(
         base,
         status=CANNOT_JUDGE if asked.condition else NOT_MET,
@@ -517,7 +518,7 @@ def _unsuitable(session: Session) -> Duty:
     findings: list[Finding] = []
     sentences: list[Says] = []
     for one in facts.intervals:
-        sentences.append(_interval_sentence(one))
+        sentences.append(interval_sentence(one))
         findings += _interval_findings(one, facts, policy)
     aloud = [one for one in facts.announcements if one.text == "say.end.unsuitable"]
     if aloud:
@@ -540,7 +541,8 @@ def _reason_articles(policy: Policy | None, reasons: Sequence[str]) -> tuple[str
     return tuple(dict.fromkeys([*found, *policy.not_recorded.in_writing_articles]))
 
 
-def _interval_sentence(one: Interval) -> Says:
+def interval_sentence(one: Interval) -> Says:
+    """Say what was not recorded, and why."""
     if not one.lawful:
         return says("judged.unable", unable=one.reason)
     if one.scope == "act":
@@ -704,7 +706,7 @@ def quality(facts: Facts) -> tuple[Finding, ...]:
             "unexplained_gap" if gap.cause == "unknown" else _CAUSES[gap.cause],
             FINDING if gap.cause == "unknown" else QUESTION,
             "R5" if gap.cause == "unknown" else "R20",
-            _at(facts, gap),
+            at(facts, gap),
             (("length_ns", gap.length_ns),),
         )
         for gap in facts.line.interruptions
