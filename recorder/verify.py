@@ -19,7 +19,7 @@ import click
 from keys import certificates
 from keys.certificates import Anchors
 from recorder.errors import ConfigError
-from recorder.evidence import accounting, chain, inspection, records, texts, verdict
+from recorder.evidence import accounting, chain, inspection, records, texts, verdict, witness
 from recorder.evidence.findings import found
 from recorder.evidence.signers import Signers
 from recorder.evidence.timeline import Timeline
@@ -122,7 +122,7 @@ def judge_spool(root: Path, anchors: Anchors, material: Sequence[bytes]) -> Iter
     """
     reader = SpoolReader(root)
     material = [*material, *reader.certificates()]
-    receipts = [receipt.message for receipt in reader.receipts()]
+    receipts = witness.Receipts((receipt.message for receipt in reader.receipts()), anchors)
     logs = [_read_log(reader, one.log) for one in reader.logs()]
     hashes = {one.log: {record.sequence: record.sha256 for record in one.records} for one in logs}
     device_logs = [record for one in logs for record in one.records if record.stream == 0]

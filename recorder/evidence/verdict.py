@@ -7,6 +7,7 @@ judged". Breaches of the rules of recording are not judged here.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,13 +47,13 @@ class Evidence:
     """Gets the files of the given records, in their order."""
     attestation: bytes | None = None
     withholding: bytes | None = None
-    receipts: Sequence[bytes] = ()
-    """Records-receipts of the log, where there is no attestation (a device's spool)."""
+    receipts: witness.Receipts | None = None
+    """What a device keeps of a store, where there is no attestation (its spool)."""
     session: bytes | None = None
     """Which session; by default the first that is named."""
     files_expected: bool = True
     """A file that is neither here nor accounted for by the store is a violation (a package), or just elsewhere."""
-    hashes: Mapping[int, bytes] = field(default_factory=dict)
+    hashes: dict[int, bytes] = field(default_factory=dict)
     """Sequence to record hash of the whole log, where more of it is at hand than the session."""
     clocks: Sequence[Record] = ()
     """Clock records of the same device's other logs, where they are at hand."""
@@ -167,9 +168,9 @@ def judge(
     if attested is not None:
         received, more = _attested(line, by_sequence, attestation, attested, signers)
         findings += more
-    elif evidence.receipts:
-        hashes = {**evidence.hashes, **{sequence: record.sha256 for sequence, record in by_sequence.items()}}
-        received, more = witness.receipted(line, hashes, evidence.receipts, anchors)
+    elif evidence.receipts is not None:
+        hashes = ChainMap({sequence: record.sha256 for sequence, record in by_sequence.items()}, evidence.hashes)
+        received, more = witness.receipted(line, hashes, evidence.receipts)
         findings += more
     if received is None:
         findings.append(found("unwitnessed"))

@@ -14,12 +14,12 @@ from recorder.evidence.errors import StatementError
 from recorder.evidence.findings import found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from keys.certificates import Anchors
     from recorder.evidence.findings import Finding
     from recorder.evidence.records import Record
-    from recorder.evidence.statements import Attestation, Withholding
+    from recorder.evidence.statements import Attestation, RecordsReceipt, Withholding
     from recorder.evidence.timeline import Timeline
 
 AHEAD_NS: Final = 300 * 10**9
@@ -172,29 +172,38 @@ def _received(session: Timeline, attestation: Attestation) -> Iterator[Finding]:
             return
 
 
-def receipted(
-    session: Timeline, hashes: Mapping[int, bytes], receipts: Sequence[bytes], anchors: Anchors
-) -> tuple[int | None, list[Finding]]:
+class Receipts:
+    """The records-receipts that a device keeps, each proved once, however many sessions they are held against."""
+
+    def __init__(self, messages: Iterable[bytes], anchors: Anchors) -> None:
+        self._of_log: dict[tuple[str, bytes], list[RecordsReceipt]] = {}
+        for message in messages:
+            receipt, state = read(message, statements.RecordsReceipt, anchors)
+            if receipt is not None and state.problem is None and state.trusted:
+                self._of_log.setdefault((receipt.device, receipt.log), []).append(receipt)
+
+    def of(self, record: Record) -> Sequence[RecordsReceipt]:
+        """Return the receipts of a record's log that can be believed."""
+        return self._of_log.get((record.device, record.log), [])
+
+
+def receipted(session: Timeline, hashes: Mapping[int, bytes], receipts: Receipts) -> tuple[int | None, list[Finding]]:
     """Say when a store had received all of a session, by its receipts for the log (a device's spool keeps them).
 
     Args:
         session: the session.
         hashes: sequence to record hash of the whole log.
-        receipts: signed records-receipts; those of other logs are passed over.
-        anchors: trusted authorities.
+        receipts: those that the device keeps.
 
     Returns:
         The earliest moment by which all was received, None where none covers it, and what contradicts.
     """
     if not session.records:
         return None, []
-    log, last = session.records[0].log, session.records[-1]
+    last = session.records[-1]
     earliest: int | None = None
     contradicting: list[Finding] = []
-    for message in receipts:
-        receipt, state = read(message, statements.RecordsReceipt, anchors)
-        if receipt is None or state.problem is not None or not state.trusted or receipt.log != log:
-            continue
+    for receipt in receipts.of(last):
         head = receipt.next_sequence - 1
         if head < 0 or head not in hashes:
             continue

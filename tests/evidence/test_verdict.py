@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from keys.certificates import Anchors, Role
-from recorder.evidence import accounting, chain, inspection, records, statements, texts, verdict
+from recorder.evidence import accounting, chain, inspection, records, statements, texts, verdict, witness
 from recorder.evidence.errors import PackageError
 from recorder.evidence.findings import CODES
 from recorder.evidence.package import write_package
@@ -334,17 +334,20 @@ def test_receipts_of_a_spool_are_a_witness(site: Site) -> None:
             accounting.Content(recording.media[one.sequence], hashlib.sha256(recording.media[one.sequence]).digest())
             for one in files
         ),
-        receipts=[statements.sign(receipt, site.store)],
+        receipts=witness.Receipts([statements.sign(receipt, site.store)], site.anchors),
     )
     result = verdict.judge(evidence, site.anchors)
     assert (result.exit_code, result.witness, result.witness_utc_ns) == (0, "attested", receipt.utc_ns)
     wrong = statements.sign(msgspec.structs.replace(receipt, head_sha256=b"x" * 32), site.store)
-    contradicted = verdict.judge(replace(evidence, receipts=[wrong]), site.anchors)
+    contradicted = verdict.judge(replace(evidence, receipts=witness.Receipts([wrong], site.anchors)), site.anchors)
     assert (contradicted.exit_code, contradicted.witness) == (1, "contradicted")
     shorter = statements.sign(
         msgspec.structs.replace(receipt, next_sequence=last.sequence, head_sha256=parsed[-2].sha256), site.store
     )
-    assert verdict.judge(replace(evidence, receipts=[shorter]), site.anchors).witness == "unwitnessed"
+    other = statements.sign(msgspec.structs.replace(receipt, device="sy-0002", head_sha256=b"x" * 32), site.store)
+    for unfit in (shorter, other):
+        kept = witness.Receipts([unfit], site.anchors)
+        assert verdict.judge(replace(evidence, receipts=kept), site.anchors).witness == "unwitnessed"
 
 
 def test_a_package_is_only_written_into_a_new_folder(site: Site, tmp_path: Path) -> None:
