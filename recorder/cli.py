@@ -19,10 +19,12 @@ COMMANDS = {
     "status": ("recorder.commands:status", "设备状态  State of this device"),
     "check": ("recorder.spool.commands:check", "检查存储  Check the spool"),
     "source": ("recorder.source.commands:source", "运行摄录部件  Run one camera or microphone"),
+    "voice": ("recorder.voice.commands:voice", "运行语音服务  Run the voice of this device"),
     "uplink": ("uplink.device.commands:uplink", "运行上传服务  Run the uplink"),
     "central": ("uplink.central.commands:central", "中心端  The central store"),
     "export": ("uplink.central.commands:export", "导出复制件  Export a package from the store"),
     "verify": ("recorder.verify:verify", "核验  Verify a package, spool or store"),
+    "report": ("recorder.report_command:report", "情况报告  Report on a package, spool or store"),
     "keys": ("keys.commands:keys", "证书与密钥  Keys and certificates"),
 }
 """Subcommand to (``module:function``, help). Names, not imports: a recorder must not load what a store needs."""

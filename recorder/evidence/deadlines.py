@@ -56,8 +56,9 @@ class Deadline:
     """How one session stands."""
 
     state: str
-    """``unclosed``, ``urgent``, ``pending``, ``soon``, ``deferred``, ``late``, ``handed-over``, ``handed-over-late``
-    or ``handed-over-untimed`` (it is here, and no clock tells whether in time)."""
+    """``unclosed``, ``urgent``, ``pending``, ``soon``, ``deferred``, ``late``, ``handed-over``, ``handed-over-late``,
+    ``handed-over-untimed`` (it is here, and no clock tells whether in time), or ``unknown`` (nobody who can be
+    believed says whether it was handed over)."""
     due_utc_ns: int | None = None
     """When the time runs out; None where it has not begun to run, or cannot be known."""
     late_ns: int = 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from recorder.evidence.facts import DECLARED, DEVICE, LATER, NONE, Moment
+from recorder.evidence.facts import DECLARED, DEVICE, LATER, NONE, STORE, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -617,12 +617,13 @@ def _handed_over(session: Session) -> Duty:
     values = {"due_utc_ns": deadline.due_utc_ns, "length_ns": deadline.late_ns}
     sentence = says(f"judged.deadline.{state}", **values)
     moment = Moment(None, deadline.due_utc_ns, 0) if deadline.due_utc_ns is not None else None
+    known = STORE if state.startswith("handed-over") else DEVICE
     if deadline.late:
         hours = max(-(-deadline.late_ns // (3600 * 10**9)), 1)
         late = Finding("late", _weight(articles), "R12", moment, (("hours", hours),))
-        return Duty("R12", NOT_MET, DEVICE, articles, moment, (sentence,), (late,))
+        return Duty("R12", NOT_MET, known, articles, moment, (sentence,), (late,))
     status = MET if state == "handed-over" else CANNOT_JUDGE
-    return Duty("R12", status, DEVICE if status == MET else NONE, articles, moment, (sentence,))
+    return Duty("R12", status, known if deadline.due_utc_ns is not None else NONE, articles, moment, (sentence,))
 
 
 def _deferred(session: Session) -> Duty:

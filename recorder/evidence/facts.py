@@ -35,7 +35,8 @@ DECLARED: Final = "declared"
 LATER: Final = "later"
 REVIEWED: Final = "reviewed"
 NONE: Final = "none"
-BASES: Final = (DEVICE, DECLARED, LATER, REVIEWED, NONE)
+STORE: Final = "store"
+BASES: Final = (DEVICE, STORE, DECLARED, LATER, REVIEWED, NONE)
 """Who stands behind a statement; ``basis.<id>`` in the catalogue."""
 
 SILENT_MILLIBELS: Final = -6000

@@ -115,7 +115,7 @@ def judge_package(root: Path, anchors: Anchors, workers: int | None = None) -> v
         PackageError: it is not a package at all.
     """
     listing = list_package(root)
-    messages = _records(listing)
+    messages = read_records(listing)
     evidence = verdict.Evidence(
         messages=messages,
         certificates=_certificates(listing),
@@ -131,7 +131,8 @@ def judge_package(root: Path, anchors: Anchors, workers: int | None = None) -> v
     return verdict.conclude(derived.timeline, findings, checked, result.witness_utc_ns)
 
 
-def _records(listing: Listing) -> list[bytes]:
+def read_records(listing: Listing) -> list[bytes]:
+    """Return the signed records of a package, as far as its file of records can be read."""
     data = listing.read(package.RECORDS, MAX_RECORDS_SIZE_BYTES)
     messages: list[bytes] = []
     if data is None:

@@ -315,13 +315,17 @@ class _Writer:
     def _duty(self, one: Duty) -> tuple[str, ...]:
         articles = self.comma(self._article(article) for article in one.articles)
         return (
-            f"{one.rule} {self.text(f'duty.{one.rule}')}",
+            f"{RULES.index(one.rule) + 1}. {self.text(f'duty.{one.rule}')}",
             self.text(f"status.{one.status}"),
             self.text(f"basis.{one.basis}"),
             self.place(one.moment),
-            articles or ("–" if self.report.policy is None else self.text("report.policy.default")),
+            articles or (self.text("report.policy.default") if self._defaulted(one) else "–"),
             self.join(self.say(sentence_) for sentence_ in one.sentences),
         )
+
+    def _defaulted(self, one: Duty) -> bool:
+        """Tell whether a default of the policy asks for a duty: where the policy has a value for it at all."""
+        return self.report.policy is not None and one.rule not in ("R2", "R5", "R10", "R13", "R23")
 
     def _article(self, article: str) -> str:
         match = _ARTICLE.fullmatch(article)
@@ -373,7 +377,7 @@ class _Writer:
         )
         for heading, found in (("report.findings", self.report.findings), ("report.questions", self.report.questions)):
             if found:
-                rows = [(f"{one.rule} {self.finding(one)}", self.place(one.moment), "", "") for one in found]
+                rows = [(self.finding(one), self.place(one.moment), "", "") for one in found]
                 blocks += [self.text(heading), Table(rows, head, "answers")]
         if not blocks:
             return Section(self.text("report.11"), [self.text("report.11.none")])
@@ -539,7 +543,6 @@ def plain(report: Report) -> dict[str, Any]:
 
 
 def _plain_duty(one: Duty) -> dict[str, Any]:
-    assert one.rule in RULES  # noqa: S101 - the judges are keyed by it
     return {
         "status": one.status,
         "basis": one.basis,

@@ -29,6 +29,28 @@ RENDERER: Final = "liuhen-session-report/1"
 """Changes whenever another report would come out of the same evidence."""
 
 
+class Handed(NamedTuple):
+    """What is known of a session's hand-over."""
+
+    complete: bool
+    """A store of the unit has all of it."""
+    utc_ns: int | None = None
+    """By when."""
+    exact: bool = True
+    """False: ``utc_ns`` is only an upper bound, which can prove that it was in time, and never that it was late."""
+    missing: frozenset[int] = frozenset()
+    """Sequences of records whose file is not handed over."""
+
+    @classmethod
+    def attested(cls, attestation: Attestation) -> Handed:
+        """Return what an attestation that is believed tells."""
+        missing = frozenset(attestation.media_missing)
+        if not attestation.closed or missing:
+            return cls(complete=False, missing=missing)
+        exact = attestation.complete_utc_ns
+        return cls(complete=True, utc_ns=attestation.utc_ns if exact is None else exact, exact=exact is not None)
+
+
 class Event(NamedTuple):
     """One line of the timeline."""
 
@@ -69,6 +91,7 @@ def report(
     facts: Facts,
     policy: Policy | None,
     now_utc_ns: int,
+    handed: Handed | None,
     attestation: Attestation | None = None,
     verdict: Verdict | None = None,
     deferrals: Iterable[Deferred] = (),
@@ -80,12 +103,13 @@ def report(
         facts: what its records and details say.
         policy: the agency's; None where none is at hand.
         now_utc_ns: the clock of the one who asks: for what is not handed over yet.
-        attestation: the store's.
+        handed: what is known of its hand-over; None where nothing is.
+        attestation: the store's, where it can be believed.
         verdict: of the verification, where there was one.
         deferrals: those of the device log that speak of it, beside its own.
         returns: the same for signs of the return.
     """
-    deadline = deadline_of(facts, policy, now_utc_ns, attestation, deferrals, returns)
+    deadline = deadline_of(facts, policy, now_utc_ns, handed, deferrals, returns)
     judged = duties.judge(Session(facts, policy, deadline, verdict.integrity if verdict else None))
     found = [one for duty in judged for one in duty.findings]
     found += [*duties.quality(facts), *_policy_findings(facts, policy)]
@@ -106,17 +130,19 @@ def deadline_of(
     facts: Facts,
     policy: Policy | None,
     now_utc_ns: int,
-    attestation: Attestation | None,
+    handed: Handed | None,
     deferrals: Iterable[Deferred] = (),
     returns: Iterable[Returned] = (),
 ) -> Deadline:
-    """Say how the hand-over of a session stands, as far as its records and the store's attestation tell."""
+    """Say how the hand-over of a session stands, as far as its records and a store tell."""
     line = facts.line
     rule = deadlines.rule_of(policy, facts.mode)
     away = [*deadlines.deferrals_of(line.records, line.session), *deferrals]
     back = [*deadlines.returns_of(line.records), *returns]
-    handed_over = attestation is not None and attestation.closed and not attestation.media_missing
-    since = (attestation.complete_utc_ns or attestation.utc_ns) if attestation is not None and handed_over else None
+    if handed is None:
+        known = [one for one in away if one.reason in rule.deferral_reasons]
+        refused = tuple(one for one in away if one not in known)
+        return deadlines.Deadline("unknown", deferral=known[0] if known else None, refused=refused)
 
     def judge(end_utc_ns: int | None) -> Deadline:
         return deadlines.judge(
@@ -124,26 +150,24 @@ def deadline_of(
             closed=line.closing is not None,
             end_utc_ns=end_utc_ns,
             now_utc_ns=now_utc_ns,
-            handed_over=handed_over,
-            handed_over_utc_ns=since,
+            handed_over=handed.complete,
+            handed_over_utc_ns=handed.utc_ns,
             deferrals=away,
             returns=back,
         )
 
     found = judge(facts.end_utc_ns)
     if rule.from_capture and found.state != "unclosed":
-        earliest = judge(_first_capture(facts, attestation))
+        earliest = judge(_first_capture(facts, handed.missing))
         # When each file arrived is not told: between the two bounds nobody knows.
-        found = found if found.late else deadlines.untimed(earliest) if handed_over and earliest.late else earliest
-    if found.state == "handed-over-late" and attestation is not None and attestation.complete_utc_ns is None:
-        # It was all there when the attestation was signed: an upper bound, which can prove that it was in time only.
+        found = found if found.late else deadlines.untimed(earliest) if handed.complete and earliest.late else earliest
+    if found.state == "handed-over-late" and not handed.exact:
         return deadlines.untimed(found)
     return found
 
 
-def _first_capture(facts: Facts, attestation: Attestation | None) -> int | None:
+def _first_capture(facts: Facts, missing: frozenset[int]) -> int | None:
     """Return the end of the oldest chunk that is not handed over, of the oldest one at all when all are."""
-    missing = set(attestation.media_missing) if attestation is not None else set()
     pieces = [piece for piece in facts.line.pieces if piece.record.sequence in missing] or facts.line.pieces
     if not pieces:
         return facts.end_utc_ns
@@ -173,12 +197,10 @@ def _events(facts: Facts) -> tuple[Event, ...]:
         if opening.linked_session is not None:
             session = opening.linked_session.hex()[:12]
             found.append(Event(begin, "report.event.restart", (("session", session),)))
-    for spoken in facts.announcements:
-        telling = spoken.text.startswith(duties.TELLING)
-        values: tuple[tuple[str, Any], ...] = (("heard", spoken.heard),)
-        found.append(
-            Event(spoken.moment, "report.event.announced" if telling else spoken.text, values if telling else ())
-        )
+    found += [
+        Event(one.moment, "report.event.announced", (("announced", one.text), ("heard", one.heard)))
+        for one in facts.announcements
+    ]
     found += [Event(one.moment, f"marker.{one.name}") for one in facts.markers]
     found += [Event(one, "report.event.photo") for one in facts.photos]
     found += [Event(one.moment, "report.event.details", (("role", one.role),)) for one in facts.statements]
@@ -189,6 +211,7 @@ def _events(facts: Facts) -> tuple[Event, ...]:
             (("cause", gap.cause), ("tracks", gap.tracks), ("length", gap.length_ns)),
         )
         for gap in line.interruptions
+        if gap.cause != "unsuitable" or not facts.intervals  # told by the interval, with its reason
     ]
     found += [Event(one.moment, *duties.interval_sentence(one)) for one in facts.intervals]
     found += [
