@@ -124,6 +124,27 @@ class UplinkSection(Section, frozen=True, kw_only=True):
     keepalive_s: int = 30
 
 
+class VoiceSection(Section, frozen=True, kw_only=True):
+    """``[voice]``: the loudspeaker. Without this section the device does not speak."""
+
+    folder: str
+    """WAV files: the agency's own, and below ``rendered`` what ``liuhen voice render`` made."""
+    device: str | None = None
+    """Part of the name of the output device; absent: the default one."""
+    languages: list[str] = ["zh"]
+    """Each text is spoken in all of these, in this order."""
+    volume: float = 1.0
+    """Of what is spoken to everyone, 0 … 1."""
+    cue_volume: float = 0.4
+    """Of tones and words that are for the officer."""
+    cue_words: bool = False
+    """Cues are spoken after their tone, for example into an earpiece; else the tone alone."""
+    pinyin: dict[str, str] = {}
+    """Words that the speech engine misreads, and their pinyin: the agency's name, names of places."""
+    spawn: bool = True
+    """The recorder starts it itself; false where systemd does."""
+
+
 class DeviceConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -132,6 +153,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     streams: list[StreamSection]
     spool: SpoolSection = SpoolSection()
     uplink: UplinkSection | None = None
+    voice: VoiceSection | None = None
 
     def problems(self) -> list[str]:
         """Say what would not work: ids and names out of form, tracks that two sources claim, missing addresses."""
@@ -150,6 +172,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
             found.append("spool.restore_window_hours: cannot be negative")
         if len(self.streams) > MAX_STREAMS:
             found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
+        found += _voice_problems(self.voice)
         if not self.streams:
             found.append("streams: there is none, so nothing would be recorded")
         names = [stream.name for stream in self.streams]
@@ -159,6 +182,18 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
         for stream in self.streams:
             found += _stream_problems(stream)
         return found
+
+
+def _voice_problems(voice: VoiceSection | None) -> list[str]:
+    if voice is None:
+        return []
+    found = []
+    if not voice.languages or set(voice.languages) - set(LANGUAGES):
+        found.append(f"voice.languages: must be one or more of {', '.join(LANGUAGES)}")
+    for name, value in (("volume", voice.volume), ("cue_volume", voice.cue_volume)):
+        if not 0 <= value <= 1:
+            found.append(f"voice.{name}: {value} is not between 0 and 1")
+    return found
 
 
 def _stream_problems(stream: StreamSection) -> list[str]:

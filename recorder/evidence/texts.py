@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import tomllib
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
@@ -37,6 +38,15 @@ def text(text_id: str, language: str = "zh", **values: object) -> str:
         KeyError: unknown id, or a name without value: a mistake of the program, never of its input.
     """
     return _catalogue()[text_id][language].format_map(values)
+
+
+def placeholders(text_id: str, language: str = "zh") -> set[str]:
+    """Return the names that are to be filled into a text.
+
+    Raises:
+        KeyError: unknown id.
+    """
+    return {name for _, name, _, _ in string.Formatter().parse(_catalogue()[text_id][language]) if name}
 
 
 def named(group: str, name: str, language: str = "zh") -> str:

@@ -59,9 +59,8 @@ PARTS: Final = 4
 EARLIEST_NS: Final = -200_000_000
 LATEST_NS: Final = 1_500_000_000
 """When our own voice can be heard, against the time that the player says; at another time it is a companion's."""
-BEFORE_NS: Final = 2_000_000_000
-AFTER_NS: Final = 4_000_000_000
-"""So much earlier and later a companion's voice is looked for."""
+BEFORE_NS: Final = 5_000_000_000
+"""A companion's voice is looked for so much earlier; not later, since an officer is to be warned at once."""
 _APART_NS: Final = 300_000_000
 """Closer to our own voice nothing is a second one: neighbouring times agree by half."""
 
@@ -231,7 +230,7 @@ class Listening:
         self._start_ns: int | None = None
         self._next_ns = 0
         self._joined: int | None = None
-        self.until_ns = played_ns + AFTER_NS + wanted.length_ns + (SMOOTH + LAG) * STEP_NS + 2 * STEP_NS
+        self.until_ns = played_ns + LATEST_NS + wanted.length_ns + (SMOOTH + LAG) * STEP_NS + 2 * STEP_NS
         """Boot-time up to which sound is wanted."""
 
     @property
