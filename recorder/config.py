@@ -131,7 +131,7 @@ class VoiceSection(Section, frozen=True, kw_only=True):
     """WAV files: the agency's own, and below ``rendered`` what ``liuhen voice render`` made."""
     device: str | None = None
     """Part of the name of the output device; absent: the default one."""
-    languages: list[str] = ["zh"]
+    languages: list[str] = msgspec.field(default_factory=lambda: ["zh"])
     """Each text is spoken in all of these, in this order."""
     volume: float = 1.0
     """Of what is spoken to everyone, 0 … 1."""
