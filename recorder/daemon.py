@@ -23,7 +23,7 @@ from recorder.source import link
 from recorder.spool.errors import DiskFullError
 from recorder.status import status
 from recorder.stream import Slot, StreamRecorder
-from recorder.supervisor import Child, Supervisor
+from recorder.supervisor import Supervisor, source_child
 
 if TYPE_CHECKING:
     from recorder.clock import Clock
@@ -65,7 +65,7 @@ class Daemon:
             for number, section in enumerate(config.streams, 1)
         }
         children = [
-            Child(section.name, name)
+            source_child(section.name, name)
             for section in config.streams
             for name, source in section.sources.items()
             if source.spawn

@@ -61,13 +61,13 @@ class SourcePeer:
         except LinkError as error:
             raise PeerLostError(f"{self.name}: {error}") from error
 
-    def send(self, message: link.Message) -> None:
+    def send(self, message: link.Message, payload: bytes = b"") -> None:
         """Queue a message and send what the socket takes.
 
         Raises:
             PeerLostError: it has not read for too long, or is gone.
         """
-        data = link.encode(message)
+        data = link.encode(message, payload)
         if len(self._unsent) + len(data) > MAX_UNSENT_SIZE_BYTES:
             raise PeerLostError(f"{self.name}: does not read what it is sent")
         self._unsent += data

@@ -54,6 +54,8 @@ LOSING_EVENTS: Final = ("stalled", "failed", "discarded", "hole")
 """After these a track may be silent, and this was why."""
 MAX_CAUSE: Final = 40
 """Longest id of a cause, in characters."""
+LISTENING_KINDS: Final = ("pyaudio",)
+"""Sources that have the sound uncoded and can listen to it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
 
 
@@ -438,6 +440,22 @@ class StreamRecorder:
                 self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
             self._close_if_flushed()
 
+    @property
+    def can_listen(self) -> bool:
+        """Whether a microphone is configured that can listen for an announcement."""
+        return any(slot.section.kind in LISTENING_KINDS for slot in self.slots.values())
+
+    @property
+    def sounds(self) -> bool:
+        """Whether sound of the present session is coming: what is spoken now will be in it."""
+        return any("audio" in slot.section.tracks and slot.has_init for slot in self.slots.values())
+
+    def listen_for(self, message: link.Listen, pattern: bytes) -> None:
+        """Tell the microphone to listen; one that is not there will not answer."""
+        for slot in self.slots.values():
+            if slot.section.kind in LISTENING_KINDS:
+                self._send(slot, message, pattern)
+
     def dismiss_sources(self) -> None:
         """The recorder ends in order: so do the sources that are its own, also those of a recorder before it."""
         for slot in self.slots.values():
@@ -589,11 +607,11 @@ class StreamRecorder:
                 length,
             )
 
-    def _send(self, slot: Slot, message: link.Message) -> None:
+    def _send(self, slot: Slot, message: link.Message, payload: bytes = b"") -> None:
         if slot.peer is None:
             return
         try:
-            slot.peer.send(message)
+            slot.peer.send(message, payload)
         except PeerLostError as error:
             log.warning("%s", error)
             slot.peer.kill()

@@ -1,4 +1,4 @@
-"""Starts source processes and starts them anew when they end, for recorders that systemd does not do it for."""
+"""Starts sources and the voice, and starts them anew when they end, for recorders that systemd does not do it for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import logging
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Final
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +20,29 @@ STEADY_NS: Final = 30_000_000_000
 
 @dataclass(slots=True)
 class Child:
-    """One source that is to be running."""
+    """One process that is to be running."""
 
-    stream: str
-    source: str
+    name: str
+    """As it is called in the log."""
+    command: tuple[str, ...]
+    """Subcommand of ``liuhen``, and its arguments after the configuration."""
+    lock: str
+    """Name of the lock file that it holds, in the run folder."""
     process: subprocess.Popen[bytes] | None = None
     started_ns: int = 0
     next_start_ns: int = 0
     pause_ns: int = PAUSE_SHORTEST_NS
     starts: int = 0
+
+
+def source_child(stream: str, source: str) -> Child:
+    """Return a source that is to be running."""
+    return Child(f"source {stream}/{source}", ("source", stream, source), lock_path(Path(), stream, source).name)
+
+
+def voice_child() -> Child:
+    """Return the voice, which is to be running."""
+    return Child("voice", ("voice",), "voice.lock")
 
 
 def lock_path(run: Path, stream: str, source: str) -> Path:
@@ -39,7 +51,7 @@ def lock_path(run: Path, stream: str, source: str) -> Path:
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether some process holds the lock of a source: it lives, perhaps from before this recorder."""
+    """Tell whether some process holds the lock of a child: it lives, perhaps from before this recorder."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,7 +63,7 @@ def is_held(path: Path) -> bool:
 
 
 class Supervisor:
-    """Keeps the configured sources running. It replaces, never repairs."""
+    """Keeps the configured processes running. It replaces, never repairs."""
 
     def __init__(self, config_path: Path, run: Path, children: list[Child]) -> None:
         self._config_path = config_path
@@ -65,25 +77,26 @@ class Supervisor:
                 code = child.process.poll()
                 if code is None:
                     continue
-                log.info("source %s/%s (pid %d) ended, code %d", child.stream, child.source, child.process.pid, code)
+                log.info("%s (pid %d) ended, code %d", child.name, child.process.pid, code)
                 child.process = None
                 steady = now_ns - child.started_ns > STEADY_NS
                 child.pause_ns = PAUSE_SHORTEST_NS if steady else min(child.pause_ns * 2, PAUSE_LONGEST_NS)
                 child.next_start_ns = now_ns + child.pause_ns
-            if now_ns >= child.next_start_ns and not is_held(lock_path(self._run, child.stream, child.source)):
+            if now_ns >= child.next_start_ns and not is_held(self._run / child.lock):
                 self._start(child, now_ns)
 
     def _start(self, child: Child, now_ns: int) -> None:
-        command = [sys.executable, "-m", "recorder.cli", "source", "--config", str(self._config_path)]
+        role, *arguments = child.command
+        command = [sys.executable, "-m", "recorder.cli", role, "--config", str(self._config_path), *arguments]
         try:
-            child.process = subprocess.Popen([*command, child.stream, child.source], stdin=subprocess.DEVNULL)
+            child.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         except OSError as error:
-            log.warning("source %s/%s cannot be started: %s", child.stream, child.source, error.strerror)
+            log.warning("%s cannot be started: %s", child.name, error.strerror)
             child.next_start_ns = now_ns + PAUSE_LONGEST_NS
             return
         child.started_ns = now_ns
         child.starts += 1
-        log.info("source %s/%s started, pid %d", child.stream, child.source, child.process.pid)
+        log.info("%s started, pid %d", child.name, child.process.pid)
 
     def stop(self) -> None:
         """End the children that this supervisor started."""
