@@ -1,4 +1,4 @@
-"""Acts of enforcement as sessions, step by step: real media from :mod:`tests.support.forge`, details, markers, intervals.
+"""Acts of enforcement as sessions, step by step: real media (:mod:`tests.support.forge`), details, markers, intervals.
 
 Seconds count from the session's zero, on one clock.
 """
