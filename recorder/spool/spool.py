@@ -47,7 +47,9 @@ T = TypeVar("T")
 DEVICE_STREAM_NAME = "device"
 LAST_RESERVE_PART = 4
 """Of the reserve, as much again as one part in this many is kept for receipts: without them nothing can be freed."""
+_ANY_TIME = 1 << 63
 _HOUR_NS = 3_600_000_000_000
+_ALWAYS_NS = 1 << 63
 
 
 class OpenSession(NamedTuple):
@@ -400,8 +402,11 @@ class Spool:
         """
         window_ns = int(self.settings.restore_window_hours * _HOUR_NS)
         now = self._clock.now()
-        # A clock that is not set may be years ahead: then only a lack of room ends the lingering.
-        older_than_utc_ns = now.utc_ns - window_ns if now.quality != UNSET else 0
+        if window_ns == 0:
+            older_than_utc_ns = _ALWAYS_NS  # nothing is to linger, whatever the time
+        else:
+            # A clock that is not set may be years ahead: then only a lack of room ends the lingering.
+            older_than_utc_ns = _ANY_TIME if window_ns == 0 else now.utc_ns - window_ns if now.quality != UNSET else 0
         try:
             freed = self._with_last_room(
                 lambda: garbage.collect(
