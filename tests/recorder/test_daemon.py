@@ -365,12 +365,11 @@ def test_a_start_on_a_full_disk_waits_for_room_and_then_recovers(small: Site) ->
 # -- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_policy_or_authority_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+def test_a_configuration_that_cannot_work_is_one_sentence(tmp_path: Path) -> None:
     from tests.recorder.test_bad_input import broken
 
     site = Site(tmp_path / "site", streams=OUTSIDE)
     try:
-        assert "nowhere" in broken(site, "[device]", '[device]\npolicy = "/nowhere"')
         assert "/nowhere" in broken(site, f'authority = ["{site.authority}"]', 'authority = ["/nowhere"]')
         assert "demo-0002" in broken(site, 'id = "demo-0001"', 'id = "demo-0002"')
         assert "/proc/nowhere" in broken(site, f'run = "{site.run}"', 'run = "/proc/nowhere"')

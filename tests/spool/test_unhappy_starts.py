@@ -31,6 +31,16 @@ def test_a_clock_that_is_not_set_and_years_ahead_frees_nothing(tmp_path: Path) -
     assert spool.collect_garbage().files == 1
 
 
+def test_without_a_window_nothing_lingers_whatever_the_clock_says(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site", restore_window_hours=0.0)
+    clock = FakeClock(quality=UNSET)
+    spool = site.open(clock)
+    record = record_chunk(spool, open_session(spool), 0)
+    site.deliver(site.media_receipt(record, clock.utc_ns + YEAR_S * 10**9))
+    spool.take_receipts()
+    assert spool.collect_garbage().files == 1
+
+
 def test_a_session_whose_first_record_is_damaged_does_not_keep_the_recorder_from_starting(tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
     spool = site.open()
