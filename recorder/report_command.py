@@ -1,4 +1,4 @@
-"""``liuhen report``: what a recording shows of the duties, from a package, a device's spool or a store.
+"""``liuhen report``: what a recording shows of the duties, from a package or a device's spool.
 
 It verifies first and says so in its tenth part. Whether the rules were kept is judged apart from that and never changes
 the exit code, which is that of the verification.
@@ -6,7 +6,6 @@ the exit code, which is that of the verification.
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import time
@@ -17,13 +16,13 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from keys.certificates import Anchors
+from recorder import policies
 from recorder.errors import ConfigError
 from recorder.evidence import (
     deadlines,
     facts,
     inspection,
     package,
-    policy,
     session_page,
     session_report,
     statements,
@@ -48,10 +47,6 @@ if TYPE_CHECKING:
     from recorder.evidence.verdict import Verdict
 
 S = TypeVar("S", bound=statements.Statement)
-STORE_SESSIONS = "uplink.central.reporting:sessions_of_store"
-"""``sessions_of_store(folder) -> Iterator[Material]``; by name, for the device's side does not import the store's."""
-POLICY_FOLDERS = (Path("/etc/liuhen/agencies"), Path(__file__).parents[1] / "config" / "agencies")
-"""Where a policy is looked for by its digest when none is named."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class Material:
 @click.option("--session", "prefix", help="记录编号（可简写）  Only this session: its id, or its beginning")
 @click.option(
     "--policy",
-    "policies",
+    "named",
     type=click.Path(exists=True, path_type=Path),
     multiple=True,
     help="执法机关规定文件或其目录  Policy file of the agency, or a folder of them",
@@ -94,27 +89,39 @@ class Material:
 def report(
     path: Path,
     prefix: str | None,
-    policies: tuple[Path, ...],
+    named: tuple[Path, ...],
     authorities: tuple[Path, ...],
     form: str,
     out: Path | None,
     lang: str,
 ) -> None:
-    """音像记录情况报告  Report on a package, a spool or a store: what happened, and each duty with its basis."""
-    known = load_policies(policies)
+    """音像记录情况报告  Report on a package or a spool: what happened, and each duty with its basis."""
+    if (path / STORE_MARK).is_file():
+        # Names and places are read out of a store by whoever says who they are and why.
+        raise ConfigError(f"{path} is a store: use liuhen central report, which notes who looked, and why")
+    known = policies.load(named)
     reports = reports_of(path, known, Anchors.load(authorities), prefix, time.time_ns())
     if not reports:
         raise ConfigError(f"{path}: no session {prefix or ''} is here".replace("  ", " "))
     written = render(reports, form, lang)
+    emit(written, out)
+    sys.exit(worst(one.verdict for one in reports if one.verdict is not None))
+
+
+def emit(written: str, out: Path | None) -> None:
+    """Print, or write into a new file.
+
+    Raises:
+        ConfigError: the file exists, or cannot be written.
+    """
     if out is None:
         click.echo(written, nl=False)
-    else:
-        try:
-            with out.open("x", encoding="utf-8") as file:
-                file.write(written)
-        except OSError as error:
-            raise ConfigError(f"{out} cannot be written: {error.strerror}") from error
-    sys.exit(worst(one.verdict for one in reports if one.verdict is not None))
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(written)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror}") from error
 
 
 def render(reports: Sequence[Report], form: str, lang: str) -> str:
@@ -133,50 +140,16 @@ def render(reports: Sequence[Report], form: str, lang: str) -> str:
     return "\n\n".join(session_page.text(one, lang) for one in reports)
 
 
-def load_policies(named: Iterable[Path]) -> list[Policy]:
-    """Read policy files, and all of a named folder.
-
-    Raises:
-        ConfigError: a file cannot be read, or is no policy.
-    """
-    found: list[Policy] = []
-    for path in named:
-        for file in sorted(path.glob("*.toml")) if path.is_dir() else [path]:
-            try:
-                found.append(policy.parse(file.read_bytes()))
-            except OSError as error:
-                raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-            except policy.PolicyError as error:
-                raise ConfigError(f"{file}: {error}") from error
-    return found
-
-
-def choose(known: Sequence[Policy], made_under: bytes | None) -> Policy | None:
-    """Return the policy that a session was made under; the only one that was named, where it is another."""
-    same = [one for one in known if one.digest == made_under]
-    if same:
-        return same[0]
-    if len(known) == 1:
-        return known[0]
-    return next((one for one in _installed() if one.digest == made_under), None) if not known else None
-
-
-def _installed() -> Iterator[Policy]:
-    for folder in POLICY_FOLDERS:
-        if folder.is_dir():
-            yield from load_policies([folder])
-
-
 def reports_of(path: Path, known: Sequence[Policy], anchors: Anchors, prefix: str | None, now: int) -> list[Report]:
     """Verify and report what ``path`` holds.
 
     Raises:
-        ConfigError: it is no package, spool or store, or cannot be read.
+        ConfigError: it is no package and no spool, or cannot be read.
     """
     try:
         verdicts = {one.session: one for one in judge_path(path, anchors)}
         return [
-            _report(one, verdicts.get(one.session), known, now)
+            report_on(one, verdicts.get(one.session), known, now)
             for one in materials(path)
             if prefix is None or (one.session or b"").hex().startswith(prefix.lower())
         ]
@@ -184,14 +157,15 @@ def reports_of(path: Path, known: Sequence[Policy], anchors: Anchors, prefix: st
         raise ConfigError(f"{error.filename or path} cannot be read: {error.strerror}") from error
 
 
-def _report(material: Material, verdict: Verdict | None, known: Sequence[Policy], now_utc_ns: int) -> Report:
+def report_on(material: Material, verdict: Verdict | None, known: Sequence[Policy], now_utc_ns: int) -> Report:
+    """Report on one session."""
     line = timeline.collect(material.records, material.attestation, material.withholding, material.session)
     made_under = line.open_body.policy_sha256 if line.open_body else None
     # What nobody trusted vouches for says nothing of a hand-over.
     vouched = material.attestation if verdict is not None and verdict.witness == "attested" else None
     return session_report.report(
         facts.collect(line, material.contents),
-        choose(known, made_under),
+        policies.choose(known, made_under),
         now_utc_ns,
         material.handed or (Handed.attested(vouched) if vouched is not None else None),
         vouched,
@@ -202,11 +176,8 @@ def _report(material: Material, verdict: Verdict | None, known: Sequence[Policy]
 
 
 def materials(path: Path) -> Iterator[Material]:
-    """Gather each session of a package, a spool or a store."""
-    if (path / STORE_MARK).is_file():
-        module, _, name = STORE_SESSIONS.partition(":")
-        yield from getattr(importlib.import_module(module), name)(path)
-    elif (path / "evidence").is_dir():
+    """Gather each session of a package or a spool."""
+    if (path / "evidence").is_dir():
         yield _of_package(path)
     else:
         yield from _of_spool(path)

@@ -71,6 +71,9 @@ class Deadline:
     open_too_long: bool = False
     """Deferred for more days than the deferral itself allowed, and no return on record."""
 
+    soon: bool = False
+    """Its time runs out soon."""
+
     @property
     def late(self) -> bool:
         """It is, or was, too late."""
@@ -190,7 +193,7 @@ def _counted(
         state = "late"
     else:
         state = "soon" if due - moment_utc_ns < SOON_NS else "pending"
-    return Deadline(state, due, late_ns, deferral, returned, refused)
+    return Deadline(state, due, late_ns, deferral, returned, refused, soon=state == "soon")
 
 
 def rule_of(policy: Policy | None, mode: str = "video") -> HandoverRule:

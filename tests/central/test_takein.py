@@ -231,17 +231,18 @@ def test_withheld_files_stay_in_the_store(config: Path, store: Store, tmp_path: 
 
 
 def test_a_session_is_late_by_its_records_alone(store: Store) -> None:
+    from recorder.evidence.deadlines import HOUR_NS
     from uplink.central import overview
 
     log = Log("sy-0001", log_of(store.site).signer)
-    log.utc_ns -= 25 * overview.HOUR_NS
+    log.utc_ns -= 25 * HOUR_NS
     log.genesis()
     log.session(b"L" * 16, 2)
-    log.utc_ns += 4 * overview.HOUR_NS
+    log.utc_ns += 4 * HOUR_NS
     opened = log.open(b"N" * 16)
     log.file(b"N" * 16)
     store.records(log, log.messages())
-    now = log.utc_ns + 21 * overview.HOUR_NS
+    now = log.utc_ns + 21 * HOUR_NS
     late, soon = overview.sessions_map(store.archive, None, now)
     assert (late["state"], late["late"], late["files_missing"]) == ("missing", True, 2)
     assert (soon["state"], soon["late"], soon["soon_late"]) == ("unclosed", False, True)

@@ -177,6 +177,12 @@ class Archive(Protocol):
     def entries_of_session(self, device: str, log: bytes, session: bytes) -> Iterator[Entry]:
         """Yield the held records that name a session, by ascending sequence, of all branches."""
 
+    def hand_over_signs(self, device: str) -> Iterator[Entry]:
+        """Yield a device's deferrals and returns, of all its logs, in the order of arrival."""
+
+    def first_missing(self, state: SessionState) -> int | None:
+        """Return the sequence of the oldest record of a session whose file is not held."""
+
     def branches(self, device: str, log: bytes, first: int, last: int) -> list[Branching]:
         """Return the branches that begin within a range."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from keys.certificates import Anchors
     from keys.signer import Signer
+    from recorder.evidence.policy import Policy
     from uplink.central.archive import SessionState
     from uplink.central.embedded import EmbeddedArchive
     from uplink.central.ingest import Ingest
@@ -50,6 +51,17 @@ class Opened:
         from uplink.central import access
 
         access.note(self.archive.folder, self.signer, self.store, time.time_ns(), action, self.who, reason, subject)
+
+    def policies(self) -> list[Policy]:
+        """Read the agencies' policies.
+
+        Raises:
+            ConfigError: one cannot be read.
+        """
+        from recorder import policies
+
+        folder = self.config.store.policies
+        return policies.load([Path(folder)]) if folder is not None else []
 
 
 @contextmanager
@@ -148,7 +160,7 @@ def status(config_path: Path, claimed: str | None, lang: str | None, reason: str
 
     with opened(config_path, claimed) as store:
         store.note("status", reason, {})
-        found = overview.status_map(store.archive, store.store, time.time_ns())
+        found = overview.status_map(store.archive, store.store, time.time_ns(), store.policies())
         _print(found, as_json, lambda: overview.status_text(found, lang or store.config.store.language))
 
 
@@ -164,8 +176,38 @@ def sessions(
 
     with opened(config_path, claimed) as store:
         store.note("list", reason, {"device": device} if device else {})
-        found = overview.sessions_map(store.archive, device, time.time_ns())
+        found = overview.sessions_map(store.archive, device, time.time_ns(), store.policies())
         _print(found, as_json, lambda: overview.sessions_text(found, lang or store.config.store.language))
+
+
+@central.command()
+@_config
+@_reason
+@_session
+@click.option("--as", "claimed", help="查阅人（工号）  On whose behalf")
+@click.option("--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="写入新文件  New file to write")
+@click.option("--lang", type=click.Choice(["zh", "en"]), help="语言  Language")
+def report(
+    config_path: Path,
+    reason: str,
+    session: str,
+    device: str | None,
+    log_id: str | None,
+    claimed: str | None,
+    form: str,
+    out: Path | None,
+    lang: str | None,
+) -> None:
+    """音像记录情况报告  What happened in one session, and each duty with its basis."""
+    from recorder.report_command import emit, render
+    from uplink.central.reporting import report_on
+
+    with opened(config_path, claimed) as store:
+        state = find_session(store.archive, session, device, log_id)
+        store.note("report", reason, {"session": state.session, "device": state.device})
+        found = report_on(store.archive, state, store.anchors, store.policies(), time.time_ns())
+        emit(render([found], form, lang or store.config.store.language), out)
 
 
 @central.command()

@@ -17,6 +17,9 @@ class StoreSection(Section, frozen=True, kw_only=True):
     storage: str = "stored"
     """Class that media receipts name: ``stored`` (synced here); ``secured`` where the folder lies on storage that the
     site's policy counts as two copies."""
+    policies: str | None = None
+    """Folder of the agencies' policy files: a session is counted by the one that it was made under. Without it, 24
+    hours and no deferral."""
     max_staging_size_mib: int = 4096
     """Most room that unfinished media may take, over all devices."""
     reserve_size_mib: int = 256

@@ -1,7 +1,7 @@
 """What a store shows of its devices and sessions: what is here, what is missing, what is late.
 
-Lateness follows from records alone: a session's media are due 24 hours after its end, by the device's clock, or by the
-store's where the device's was unset.
+Lateness follows from records alone (:mod:`uplink.central.handover`): a session's media are due 24 hours after its end,
+or after the return where the agency's rule lets hand-over wait; where the device's clock was unset they are urgent.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.evidence import texts
+from uplink.central.handover import HandOver
 
 if TYPE_CHECKING:
-    from uplink.central.archive import Archive, SessionState
+    from collections.abc import Sequence
 
-HOUR_NS: Final = 3600 * 10**9
-DEADLINE_NS: Final = 24 * HOUR_NS
-SOON_NS: Final = 4 * HOUR_NS
-"""A session is shown as soon late for so long before its deadline."""
+    from recorder.evidence.deadlines import Deadline
+    from recorder.evidence.policy import Policy
+    from uplink.central.archive import Archive, SessionState
 
 _WORDS: Final = {
     "zh": {
@@ -25,6 +25,10 @@ _WORDS: Final = {
         "records-missing": "记录不齐全",
         "unclosed": "未结束，尚缺{missing}个文件（{size}）",
         "late": "超过移交时限",
+        "deferred": "延期移交（{defer}），返回后起算",
+        "deferred-open": "延期移交（{defer}）超过{days}日未登记返回",
+        "urgent": "设备时间未校准，请尽快移交",
+        "totals": "逾期未移交{late}，即将到期{soon}，延期移交{deferred}，未结束{unclosed}。",
         "soon-late": "临近移交时限（{deadline}）",
         "handed-over-late": "逾期移交",
         "device": "设备{device}：最近联系{heard}，待移交{size}",
@@ -45,6 +49,10 @@ _WORDS: Final = {
         "records-missing": "records missing",
         "unclosed": "not closed, {missing} files missing ({size})",
         "late": "LATE",
+        "deferred": "deferred ({defer}), counted from the return",
+        "deferred-open": "deferred ({defer}) for more than {days} days without a return",
+        "urgent": "clock unset: hand over as soon as possible",
+        "totals": "Late {late}, soon late {soon}, deferred {deferred}, not closed {unclosed}.",
         "soon-late": "due soon ({deadline})",
         "handed-over-late": "handed over late",
         "device": "device {device}: last heard {heard}, {size} still to come",
@@ -78,10 +86,9 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} TB"
 
 
-def session_map(state: SessionState, now_utc_ns: int) -> dict[str, Any]:
+def session_map(state: SessionState, deadline: Deadline) -> dict[str, Any]:
     """Return what is known of a session, for programs."""
     missing = state.files - state.held
-    deadline = state.end_utc_ns + DEADLINE_NS
     complete = state.complete_utc_ns is not None and missing == 0
     if complete:
         name = "complete"
@@ -102,22 +109,33 @@ def session_map(state: SessionState, now_utc_ns: int) -> dict[str, Any]:
         "missing_size_bytes": state.missing_size_bytes,
         "start_utc_ns": state.start_utc_ns,
         "end_utc_ns": state.end_utc_ns,
-        "deadline_utc_ns": deadline,
+        "deadline_utc_ns": deadline.due_utc_ns,
+        "hand_over": deadline.state,
         "complete_utc_ns": state.complete_utc_ns,
-        "late": not complete and deadline < now_utc_ns,
-        "soon_late": not complete and now_utc_ns <= deadline < now_utc_ns + SOON_NS,
-        "handed_over_late": complete and (state.complete_utc_ns or 0) > deadline,
+        "late": not complete and deadline.late,
+        "soon_late": not complete and deadline.soon,
+        "handed_over_late": complete and deadline.late,
+        "late_ns": deadline.late_ns,
+        "deferral": deadline.deferral.reason if deadline.deferral else None,
+        "deferral_days": deadline.deferral.max_days if deadline.deferral else None,
+        "deferral_open_too_long": deadline.open_too_long,
+        "deferrals_without_effect": [one.reason for one in deadline.refused],
+        "returned": deadline.returned.sign if deadline.returned else None,
     }
 
 
-def sessions_map(archive: Archive, device: str | None, now_utc_ns: int) -> list[dict[str, Any]]:
-    """Return all sessions, or those of one device."""
-    return [session_map(state, now_utc_ns) for state in archive.sessions(device)]
+def sessions_map(
+    archive: Archive, device: str | None, now_utc_ns: int, known: Sequence[Policy] = ()
+) -> list[dict[str, Any]]:
+    """Return all sessions, or those of one device; ``known`` are the agencies' policies."""
+    judged = HandOver(archive, known, now_utc_ns)
+    return [session_map(state, judged.judge(state)) for state in archive.sessions(device)]
 
 
-def status_map(archive: Archive, store: str, now_utc_ns: int) -> dict[str, Any]:
+def status_map(archive: Archive, store: str, now_utc_ns: int, known: Sequence[Policy] = ()) -> dict[str, Any]:
     """Return the state of the store: devices with what is unfinished, late sessions, alarms."""
-    unfinished = [session_map(state, now_utc_ns) for state in archive.sessions(unfinished_only=True)]
+    judged = HandOver(archive, known, now_utc_ns)
+    unfinished = [session_map(state, judged.judge(state)) for state in archive.sessions(unfinished_only=True)]
     devices = [
         {
             "device": one.device,
@@ -138,6 +156,8 @@ def status_map(archive: Archive, store: str, now_utc_ns: int) -> dict[str, Any]:
         "devices": devices,
         "late": [session["session"] for session in unfinished if session["late"]],
         "soon_late": [session["session"] for session in unfinished if session["soon_late"]],
+        "deferred": [session["session"] for session in unfinished if session["hand_over"] == "deferred"],
+        "unclosed": [session["session"] for session in unfinished if not session["closed"]],
         "alarms": [one._asdict() for one in archive.alarms()],
     }
 
@@ -150,6 +170,12 @@ def session_line(one: dict[str, Any], language: str) -> str:
         marks.append(word("late", language))
     if one["soon_late"]:
         marks.append(word("soon-late", language, deadline=_moment(one["deadline_utc_ns"])))
+    if one["hand_over"] == "urgent":
+        marks.append(word("urgent", language))
+    if one["hand_over"] == "deferred":
+        text = "deferred-open" if one["deferral_open_too_long"] else "deferred"
+        defer = texts.named("defer", one["deferral"], language)
+        marks.append(word(text, language, defer=defer, days=one["deferral_days"]))
     if one["handed_over_late"]:
         marks.append(word("handed-over-late", language))
     return word(
@@ -189,6 +215,8 @@ def status_text(status: dict[str, Any], language: str) -> str:
         )
         lines += [session_line(one, language) for one in device["unfinished"]]
     lines = lines or [word("no-devices", language)]
+    counts = {name: len(status[name]) for name in ("late", "deferred", "unclosed")}
+    lines.append(word("totals", language, soon=len(status["soon_late"]), **counts))
     for alarm in status["alarms"]:
         shown = alarm | {"moment": _moment(alarm["last_utc_ns"]), "detail": texts.printable(alarm["detail"], 200)}
         lines.append(word("alarm", language, **shown))

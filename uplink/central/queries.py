@@ -201,6 +201,25 @@ class Queries:
         )
         return (Entry(*row) for row in rows)
 
+    def hand_over_signs(self, device: str) -> Iterator[Entry]:
+        """Yield a device's deferrals and returns, of all its logs, in the order of arrival."""
+        rows = self._rows(
+            "SELECT r.message, r.sequence, r.sha256, r.kind, r.session, r.kid, r.received_utc_ns, r.standing, r.branch"
+            " FROM record r JOIN log l ON l.id = r.log_id"
+            " WHERE l.device = ? AND r.kind IN ('deferral', 'return') ORDER BY r.id",
+            device,
+        )
+        return (Entry(*row) for row in rows)
+
+    def first_missing(self, state: SessionState) -> int | None:
+        """Return the sequence of the oldest record of a session whose file is not held."""
+        row = self._one(
+            "SELECT min(sequence) FROM file WHERE log_id = ? AND session = ? AND held_utc_ns IS NULL",
+            self._log_id(state.device, state.log),
+            state.session,
+        )
+        return None if row is None or row[0] is None else int(row[0])
+
     def sessions(self, device: str | None = None, unfinished_only: bool = False) -> list[SessionState]:
         """Return sessions, oldest first."""
         order = " ORDER BY s.start_utc_ns, s.session"

@@ -48,6 +48,7 @@ CREATE TABLE record (
     UNIQUE (log_id, sequence, sha256)
 ) STRICT;
 CREATE INDEX record_of_session ON record (log_id, session, sequence) WHERE session IS NOT NULL;
+CREATE INDEX record_of_hand_over ON record (log_id) WHERE kind IN ('deferral', 'return');
 CREATE INDEX record_floating ON record (log_id, sequence) WHERE branch IS NULL;
 
 CREATE TABLE branch (

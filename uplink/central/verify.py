@@ -69,7 +69,7 @@ def _judge_device(archive: EmbeddedArchive, device: str, anchors: Anchors) -> It
             evidence = verdict.Evidence(
                 messages=[entry.message for entry in entries],
                 certificates=certificates,
-                contents=lambda files: _contents(archive, files),
+                contents=lambda files: contents_of(archive, files),
                 attestation=attestation,
                 session=state.session,
                 files_expected=attestation is not None,
@@ -91,7 +91,8 @@ def _read_log(archive: EmbeddedArchive, device: str, log: bytes) -> tuple[list[R
     return parsed, findings
 
 
-def _contents(archive: EmbeddedArchive, files: Sequence[Record]) -> Iterator[Content]:
+def contents_of(archive: EmbeddedArchive, files: Sequence[Record]) -> Iterator[Content]:
+    """Yield the files of records, in their order, as they lie in the store."""
     # The index belongs to this thread; only the reading of files is shared out.
     paths: dict[bytes, Path] = {}
     for record in files:
