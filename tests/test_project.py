@@ -62,7 +62,7 @@ ALLOWED = {
 EDGES = {
     "recorder/source": {"recorder"},
     "recorder/spool": {"recorder.clock"},
-    "uplink": {"recorder", "recorder.clock", "recorder.verify"},
+    "uplink": {"recorder", "recorder.clock", "recorder.verify", "recorder.report_command"},
 }
 
 

@@ -10,14 +10,15 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from recorder.evidence import texts
-from recorder.evidence.duties import LAWFUL_GAPS, RULES
+from recorder.evidence.duties import RULES
+from recorder.evidence.duty import LAWFUL_GAPS
 from recorder.evidence.facts import LATER
 from recorder.evidence.session_report import RENDERER, figures, marker, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from recorder.evidence.duties import Duty, Finding, Says
+    from recorder.evidence.duty import Duty, Finding, Says
     from recorder.evidence.facts import Claim, Moment, Statement
     from recorder.evidence.session_report import Report
 

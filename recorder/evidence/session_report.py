@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from recorder.evidence import deadlines, duties, texts
-from recorder.evidence.duties import FINDING, NOT_MET, QUESTION, Finding, Session
+from recorder.evidence import deadlines, duties, duties_recording, duty, texts
+from recorder.evidence.duty import FINDING, NOT_MET, QUESTION, Finding, Session
 from recorder.evidence.facts import Moment
 from recorder.evidence.records import ZERO_HASH
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from recorder.evidence.deadlines import Deadline, Deferred, Returned
-    from recorder.evidence.duties import Duty
+    from recorder.evidence.duty import Duty
     from recorder.evidence.facts import Facts
     from recorder.evidence.policy import Policy
     from recorder.evidence.statements import Attestation
@@ -111,7 +111,7 @@ def report(
     """
     deadline = deadline_of(facts, policy, now_utc_ns, handed, deferrals, returns)
     judged = duties.judge(Session(facts, policy, deadline, verdict.integrity if verdict else None))
-    found = [one for duty in judged for one in duty.findings]
+    found = [one for judgement in judged for one in judgement.findings]
     found += [*duties.quality(facts), *_policy_findings(facts, policy)]
     return Report(
         facts=facts,
@@ -206,14 +206,14 @@ def _events(facts: Facts) -> tuple[Event, ...]:
     found += [Event(one.moment, "report.event.details", (("role", one.role),)) for one in facts.statements]
     found += [
         Event(
-            duties.at(facts, gap),
+            duty.at(facts, gap),
             "report.event.gap",
             (("cause", gap.cause), ("tracks", gap.tracks), ("length", gap.length_ns)),
         )
         for gap in line.interruptions
         if gap.cause != "unsuitable" or not facts.intervals  # told by the interval, with its reason
     ]
-    found += [Event(one.moment, *duties.interval_sentence(one)) for one in facts.intervals]
+    found += [Event(one.moment, *duties_recording.interval_sentence(one)) for one in facts.intervals]
     found += [
         Event(one.moment, "report.quality.fault", (("code", one.code), ("times", one.times))) for one in facts.troubles
     ]
@@ -236,7 +236,7 @@ def figures(found: Report) -> dict[str, Any]:
     """Return what the analysis of many sessions needs of this one: counts, lengths, and yes or no."""
     facts = found.facts
     line = facts.line
-    gaps = duties.breaks(facts)
+    gaps = duty.breaks(facts)
     intervals: dict[str, dict[str, int]] = {}
     for one in facts.intervals:
         counted = intervals.setdefault(one.reason, {"count": 0, "length_ns": 0, "lawful": int(one.lawful)})
@@ -251,7 +251,7 @@ def figures(found: Report) -> dict[str, Any]:
         "length_ns": line.pieces[-1].end_ns - line.pieces[0].start_ns if line.pieces else 0,
         "chunks": len(line.pieces),
         "gaps": len(gaps),
-        "gaps_length_ns": duties.missing_ns(gaps),
+        "gaps_length_ns": duty.missing_ns(gaps),
         "not_recorded": dict(sorted(intervals.items())),
         "markers": dict(sorted(markers.items())),
         "officers": int(officers.value) if officers else 0,

@@ -18,7 +18,7 @@ from tests.support.forge import SECOND, UTC0
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recorder.evidence.duties import Duty
+    from recorder.evidence.duty import Duty
     from recorder.evidence.session_report import Report
     from tests.support import forge
 
@@ -222,7 +222,7 @@ def test_the_end_needs_its_statement(site: forge.Site) -> None:
     ("integrity", "status"), [("intact", "met"), ("broken", "cannot_judge"), (None, "cannot_judge")]
 )
 def test_compliance_never_answers_for_integrity(site: forge.Site, integrity: str | None, status: str) -> None:
-    from recorder.evidence.duties import Session
+    from recorder.evidence.duty import Session
 
     found = act("fushun").usual().film(count=2).close()
     report = found.report(site)
