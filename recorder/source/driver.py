@@ -79,6 +79,9 @@ class Sink(Protocol):
     def wait(self, seconds: float) -> None:
         """Sleep, but not longer than until the driver should return."""
 
+    def pause(self, seconds: float) -> None:
+        """Have what was put taken at once, then sleep; for drivers that put much and then nothing for a while."""
+
 
 class Driver(Protocol):
     """A camera or microphone."""

@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 
 _NETWORK: Final = ("rtsp://", "rtsps://", "http://", "https://", "rtmp://", "udp://", "srt://")
 _OPEN_MARGIN_S: Final = 1.5
+_GATHER_S: Final = 0.2
+"""Packets over TCP may gather so long in the kernel before they are read: waking for each costs most of all."""
+_DRAINED_NS: Final = 3_000_000
+_SMALL_SIZE_BYTES: Final = 64 << 10
+"""A read of a packet no larger than this that took longer has waited for it: there was nothing to read any more."""
 _PASSED: Final = {"video": ("h264", "hevc"), "audio": ("aac",)}
 _PREFIX_SIZE_AT: Final = {"h264": 4, "hevc": 21}
 """Where avcC and hvcC say how long the lengths before NAL units are."""
@@ -92,7 +97,9 @@ class Input:
             size = f"{section.width_px}x{section.height_px}"
             options = {"video_size": size, "framerate": str(section.frames_per_second)} | options
         limit_s = section.stall_after_s + _OPEN_MARGIN_S
-        return av.open(self._url, format=form, options=options, timeout=(limit_s, section.stall_after_s))
+        # No limit for reading: whoever watches the age of the frames (vigil.py) ends this process, and asking the clock
+        # in each read costs a tenth of all.
+        return av.open(self._url, format=form, options=options, timeout=(limit_s, None))
 
     def _failure(self, av: Any, error: Exception) -> DeviceError:
         """Say what went wrong, without the address: it may hold a password."""
@@ -153,6 +160,8 @@ class Input:
         paced = not self._network and not self._device
         start_ns: int | None = None
         shift_ns = 0
+        gathers = self._url.startswith("rtsp") and self._section.options.get("rtsp_transport", "tcp") == "tcp"
+        asked_ns = boottime_ns()
         while True:
             end_ns = 0
             for packet in container.demux(*streams.values()):
@@ -186,6 +195,10 @@ class Input:
                     raw = raw._replace(arrival_ns=max(start_ns + due_ns, raw.arrival_ns))
                     end_ns = max(end_ns, nanoseconds((shown or decoded or 0) + duration, scale))
                 yield raw
+                waited = raw.arrival_ns - asked_ns > _DRAINED_NS and packet.size <= _SMALL_SIZE_BYTES
+                if gathers and waited and not aligner.holding:
+                    sink.pause(_GATHER_S)
+                asked_ns = boottime_ns()
             if not paced or self._section.options.get("loop") != "yes":
                 return
             container.seek(0)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 MAX_QUEUED_SIZE_BYTES: Final = 32 << 20
 _URGENT_SIZE_BYTES: Final = 1 << 20
-"""Frames wait for the loop's next turn, a tenth of a second at most; so much of them wakes it at once."""
+_URGENT_NS: Final = 100_000_000
+"""The loop is woken for so much of frames, or of time between them: waking it for each costs more than all the rest."""
 _MAX_QUEUED_EVENTS: Final = 100
 
 
@@ -40,6 +41,7 @@ class Intake:
         self._lock = threading.Lock()
         self._items: deque[Sample | Event | Heard | Failed | Discarded | dict[str, Format]] = deque()
         self._size_bytes = 0
+        self._oldest_ns: int | None = None
         self._events = 0
         self._overflow: dict[str, int] = {}
         self._stop = threading.Event()
@@ -61,7 +63,9 @@ class Intake:
                 return
             self._size_bytes += len(sample.data)
             self._items.append(sample)
-            urgent = self._size_bytes > _URGENT_SIZE_BYTES
+            if self._oldest_ns is None:
+                self._oldest_ns = sample.arrival_ns
+            urgent = self._size_bytes > _URGENT_SIZE_BYTES or sample.arrival_ns - self._oldest_ns > _URGENT_NS
         if urgent:
             os.eventfd_write(self.fileno, 1)
 
@@ -96,6 +100,11 @@ class Intake:
         """Sleep, but not longer than until the driver should return."""
         self._stop.wait(seconds)
 
+    def pause(self, seconds: float) -> None:
+        """Wake the loop for what has been put, then sleep as :meth:`wait` does."""
+        os.eventfd_write(self.fileno, 1)
+        self._stop.wait(seconds)
+
     def key_frame_wanted(self) -> bool:
         """Say, once for each time it was asked for, that the next frame should be a key frame."""
         wanted = self._key.is_set()
@@ -118,6 +127,7 @@ class Intake:
             self._items.clear()
             self._overflow.clear()
             self._size_bytes = self._events = 0
+            self._oldest_ns = None
         try:
             os.eventfd_read(self.fileno)
         except BlockingIOError:

@@ -255,8 +255,8 @@ class Decoder:
             end = start + header_size + payload_size
             if len(self._buffer) < end:
                 break
-            header = bytes(self._buffer[start : start + header_size])
-            payload = bytes(self._buffer[start + header_size : end])
+            with memoryview(self._buffer) as view:
+                header, payload = bytes(view[start : start + header_size]), bytes(view[start + header_size : end])
             message = _parse(header)
             _check(message, payload)
             done.append((message, payload))

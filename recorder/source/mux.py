@@ -27,6 +27,8 @@ MAX_FRAGMENT_SIZE_BYTES: Final = 8 << 20
 HOLE_FACTOR: Final = 1.5
 """An interval longer than so many usual ones is a hole."""
 _USUAL_OVER: Final = 31
+_LOOK_NS: Final = 50_000_000
+"""How often waiting frames are looked after where frames come thick."""
 _SILENCE_MILLIBELS: Final = -12_000
 _SYNC: Final = 0x02000000
 _NON_SYNC: Final = 0x01010000
@@ -49,6 +51,8 @@ class _Timed(NamedTuple):
     sample: Sample
     decode: int
     composition: int
+    since_ns: int
+    """Since when it waits here: a frame may have waited elsewhere before."""
 
 
 class _Track:
@@ -62,14 +66,19 @@ class _Track:
         self.end = 0
         self.last_decode: int | None = None
         """Of the newest frame, as the camera gave it."""
-        self.intervals: deque[int] = deque(maxlen=_USUAL_OVER)
+        self._intervals: deque[int] = deque(maxlen=_USUAL_OVER)
+        self._usual: int | None = None
         self.counts = _Tally()
+
+    def passed(self, interval: int) -> None:
+        """The time between two frames was so long."""
+        self._intervals.append(interval)
+        if interval != self._usual:  # one more of the middle value leaves it the middle one
+            self._usual = sorted(self._intervals)[len(self._intervals) // 2]
 
     def usual(self, stated: int) -> int:
         """Return the usual time between two frames, in ticks."""
-        if self.intervals:
-            return sorted(self.intervals)[len(self.intervals) // 2]
-        return stated or self.timescale // 25
+        return self._usual or stated or self.timescale // 25
 
     def close(self, duration: int) -> None:
         if self.open is not None:
@@ -166,6 +175,9 @@ class Muxer:
         self._pictured = False
         self._waiting: deque[Sample] = deque()
         self._number = 0
+        self._size_bytes = 0
+        """Of all frames that are in no fragment yet."""
+        self._told_ns = 0
         self.corrected = 0
         """Decode times that had to be moved on since the start."""
 
@@ -196,6 +208,7 @@ class Muxer:
 
     def tick(self, now_ns: int) -> list[Piece]:
         """Tell the time (boot-time); return fragments that have waited long enough."""
+        self._told_ns = max(self._told_ns, now_ns)
         out: list[Piece] = []
         if not self._begun and self._waiting and now_ns - self._waiting[0].arrival_ns >= self._wait_for_picture_ns:
             self._begun = True
@@ -203,11 +216,9 @@ class Muxer:
             for sample in waiting:
                 out += self._add(self._tracks[sample.track], sample)
         for track in self._tracks.values():
-            if track.open is not None and now_ns - track.open.sample.arrival_ns > MAX_WAIT_NS:
+            if track.open is not None and now_ns - track.open.since_ns > MAX_WAIT_NS:
                 track.close(track.usual(track.open.sample.duration))
-        oldest = min(
-            (one.pending[0][0].sample.arrival_ns for one in self._tracks.values() if one.pending), default=None
-        )
+        oldest = min((one.pending[0][0].since_ns for one in self._tracks.values() if one.pending), default=None)
         if oldest is not None and now_ns - oldest > MAX_WAIT_NS:
             out += self._emit()
         return out
@@ -272,11 +283,12 @@ class Muxer:
         if (
             (sample.track == "video" and sample.key and track.pending)
             or nanoseconds(decode + usual - first, track.timescale) > MAX_FRAGMENT_NS
-            or self._pending_size_bytes() + len(sample.data) > MAX_FRAGMENT_SIZE_BYTES
+            or self._size_bytes + len(sample.data) > MAX_FRAGMENT_SIZE_BYTES
         ):
             out += self._emit()
-        track.open = _Timed(sample, decode, presentation - decode)
-        return out + self.tick(sample.arrival_ns)
+        track.open = _Timed(sample, decode, presentation - decode, max(sample.arrival_ns, self._told_ns))
+        self._size_bytes += len(sample.data)
+        return out + self.tick(sample.arrival_ns) if sample.arrival_ns >= self._told_ns + _LOOK_NS else out
 
     def _follow(self, track: _Track, decode: int, interval: int | None, sample: Sample) -> list[Piece]:
         """Close the frame before the one at ``decode``, which the camera says came ``interval`` later; count a hole."""
@@ -288,15 +300,12 @@ class Muxer:
             track.counts.holes_ns += nanoseconds(interval - usual, track.timescale)
         if nanoseconds(interval, track.timescale) <= MAX_FRAGMENT_NS:
             if interval > 0:
-                track.intervals.append(interval)
+                track.passed(interval)
             if track.open is not None:
                 track.close(decode - track.open.decode)
                 return []
         track.close(usual)
         return self._emit() if decode != track.end else []
-
-    def _pending_size_bytes(self) -> int:
-        return sum(len(one.sample.data) for track in self._tracks.values() for one, _ in track.pending)
 
     def _emit(self) -> list[Piece]:
         held = [track for track in self._tracks.values() if track.pending]
@@ -314,6 +323,7 @@ class Muxer:
         piece = Piece(self._number, key, counts, data, arrival_ns)
         for track in held:
             track.pending = []
+        self._size_bytes = sum(len(track.open.sample.data) for track in self._tracks.values() if track.open is not None)
         self._number += 1
         return [piece]
 
@@ -331,8 +341,9 @@ def fragment(sequence: int, tracks: list[tuple[int, str, list[tuple[_Timed, int]
     for track_id, kind, samples in tracks:
         parts.append(_traf(track_id, kind, samples, offset))
         offset += sum(len(one.sample.data) for one, _ in samples)
-    media = b"".join(one.sample.data for _, _, samples in tracks for one, _ in samples)
-    return _box(b"moof", b"".join(parts)) + _box(b"mdat", media)
+    media = [one.sample.data for _, _, samples in tracks for one, _ in samples]
+    mdat = struct.pack(">I4s", offset - moof_size, b"mdat")
+    return b"".join([_box(b"moof", b"".join(parts)), mdat, *media])
 
 
 def _traf_size(kind: str, count: int) -> int:

@@ -45,9 +45,10 @@ FLUSH_NS: Final = 2_000_000_000
 ALIVE_NS: Final = 2_500_000_000
 """Without a fragment for so long (a key frame may be awaited), the recorder is told that the source lives."""
 _REPORT_NS: Final = 60_000_000_000
-_TICK_S: Final = 0.1
-"""The loop takes frames so often: waking it for each costs more than all that is done with them."""
+_TICK_S: Final = 0.25
+"""The loop looks at the clock so often, where neither frames nor the recorder wake it."""
 _READ_SIZE_BYTES: Final = 64 << 10
+_SEND_BUFFER_SIZE_BYTES: Final = 1 << 20
 _MAX_UNSENT_SIZE_BYTES: Final = 1 << 20
 _MAX_WAITING_EVENTS: Final = 64
 
@@ -84,6 +85,8 @@ class Connection:
         except OSError:
             self.socket.close()
             raise
+        # Room for a fragment, so that it passes in one piece.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_SIZE_BYTES)
         self.socket.setblocking(False)
         self.welcomed = False
         self.unsent = bytearray()

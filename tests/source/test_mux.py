@@ -194,6 +194,31 @@ def test_slow_pictures_do_not_wait(init: bytes) -> None:
     assert times(init, pieces, "video") == [180_000]
 
 
+def test_frames_that_waited_elsewhere_are_not_cut_short(init: bytes) -> None:
+    """A camera's first frames are held until their times are known, and the clock is told between two of them."""
+    late = stream(1)
+    muxer = Muxer(FORMATS, IDS, ZERO_NS)
+    muxer.tick(ZERO_NS + 3 * SECOND)
+    pieces = []
+    for sample in late:  # jitter of a tick, as RTP has it
+        sound = sample.track == "audio" and (sample.decode // AAC_FRAME) % 2
+        pieces += muxer.put(sample._replace(decode=sample.decode + sound, presentation=sample.presentation + sound))
+        pieces += muxer.tick(ZERO_NS + 3 * SECOND + SECOND // 10)
+    pieces += muxer.finish()
+    for track in IDS:
+        own = runs(init, pieces, track)
+        assert all(after.first_decode == before.end_decode for before, after in itertools.pairwise(own))
+
+
+def test_what_came_before_a_known_hole_goes_out_at_once(init: bytes) -> None:
+    muxer = Muxer(FORMATS, IDS, ZERO_NS)
+    assert [piece for sample in stream(0.4) for piece in muxer.put(sample)] == []
+    (piece,) = muxer.cut("audio")
+    assert runs(init, [piece], "audio")[0].end_decode * 25 > 0.38 * 25 * 48_000
+    assert muxer.cut("audio") == []
+    assert muxer.cut("nothing") == []
+
+
 def test_numbered_frames_are_expected_and_levels_measured() -> None:
     muxer = Muxer(FORMATS, IDS, ZERO_NS)
     samples = [video(index / 25, key=index == 0, number=1000 + index) for index in range(30) if index not in (7, 8)]
