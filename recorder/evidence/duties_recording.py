@@ -250,7 +250,7 @@ def _linked(facts: Facts) -> tuple[tuple[str, Any], ...]:
 
 
 def unselected(session: Session) -> Duty:
-    """Judge R5: nothing selected, recorded afterwards or inserted; the first two by the links, the last by the verdict."""
+    """Judge R5: nothing recorded afterwards, as the links tell; nothing cut or inserted, as the verdict does."""
     facts, policy = session.facts, session.policy
     articles = policy.continuity.articles if policy else ()
     opening = facts.line.open_body

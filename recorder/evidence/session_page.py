@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from recorder.evidence import texts
 from recorder.evidence.duties import RULES
-from recorder.evidence.duty import LAWFUL_GAPS
+from recorder.evidence.duty import LAWFUL_GAPS, NOT_APPLICABLE
 from recorder.evidence.facts import LATER
 from recorder.evidence.session_report import RENDERER, figures, marker, sentence
 
@@ -318,11 +318,18 @@ class _Writer:
         return (
             f"{RULES.index(one.rule) + 1}. {self.text(f'duty.{one.rule}')}",
             self.text(f"status.{one.status}"),
-            self.text(f"basis.{one.basis}"),
+            "–" if one.status == NOT_APPLICABLE else self.text(f"basis.{one.basis}"),
             self.place(one.moment),
             articles or (self.text("report.policy.default") if self._defaulted(one) else "–"),
-            self.join(self.say(sentence_) for sentence_ in one.sentences),
+            self.join(self._how(one)),
         )
+
+    def _how(self, one: Duty) -> list[str]:
+        """Return the sentences of a duty, and its findings where no sentence says the same."""
+        stop = "。" if self.language == "zh" else "."
+        said = [self.say(sentence_) for sentence_ in one.sentences]
+        found = [f"{self.finding(finding)}{stop}" for finding in one.findings]
+        return said + [line for line in found if not any(line.rstrip(stop) in other for other in said)]
 
     def _defaulted(self, one: Duty) -> bool:
         """Tell whether a default of the policy asks for a duty: where the policy has a value for it at all."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from recorder.errors import ConfigError
 from recorder.evidence import duties, records, session_page, texts
 from recorder.evidence.details import Person
 from recorder.report_command import report as report_command
@@ -89,6 +90,7 @@ def test_a_missing_must_is_a_finding_a_missing_may_is_nothing(
     assert weights == (["finding"] if recorded == "must" else ["question"] if recorded == "circumstances" else [])
     # A failure is never a lawful reason.
     assert "unable" in (ids(found) if recorded == "must" else questions(found))
+    assert "因未携带设备未能音像记录；此为未能记录" in session_page.text(found, "zh")
 
 
 @pytest.mark.rule("R2")
@@ -559,3 +561,16 @@ def test_without_a_trusted_store_nothing_is_said_of_hand_over(site: forge.Site, 
     assert found["duties"]["R12"]["status"] == "cannot_judge"
     # The policy that it was made under is found by its digest.
     assert found["policy"]["same"] is True
+
+
+def test_the_command_on_a_devices_spool(site: forge.Site, tmp_path: Path) -> None:
+    from tests.recorder.test_verify import spool
+
+    root = spool(act("fushun").usual().film(count=3).close().record(site), tmp_path / "spool")
+    run = CliRunner().invoke(report_command, [str(root), "--format", "json", "--session", "5353"])
+    (found,) = json.loads(run.output)["reports"]
+    assert found["duties"]["R6"]["basis"] == "declared"
+    # The device has no receipt for any of its files.
+    assert found["hand_over"]["state"] in ("pending", "soon", "late")
+    none = CliRunner().invoke(report_command, [str(root), "--session", "ab"])
+    assert isinstance(none.exception, ConfigError)
