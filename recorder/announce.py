@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BEGINS_WITHIN_NS: Final = 6_000_000_000
 """A voice may have to start first, and to make the sound."""
+TONE_LONGEST_NS: Final = 2_000_000_000
+"""A tone goes before the words, which are what is listened for."""
 DONE_LATE_NS: Final = 5_000_000_000
 HEARD_LATE_NS: Final = LATEST_NS + 3_000_000_000
 """After the end of a text, so long for the microphone's answer; then it is dead, and nothing was heard."""
@@ -155,7 +157,7 @@ class Announcer:
         if reply.state == "failed":
             return self._failed(now_ns)
         if reply.state == "playing" and item.played_ns is None:
-            item.played_ns = min(reply.boottime_ns, now_ns)
+            item.played_ns = min(reply.boottime_ns, now_ns + TONE_LONGEST_NS)
             item.due_ns = now_ns + reply.length_ns + DONE_LATE_NS
             if not item.cue and reply.pattern is not None and self.can_listen(item.stream):
                 self._listening[item.number] = item
@@ -177,7 +179,9 @@ class Announcer:
             return []
         companion = answer.companion and not self._ours(item, answer)
         how = "heard" if answer.heard else "companion" if companion else "not-heard"
-        delay, level = (answer.delay_ns, answer.level_millibels) if how != "not-heard" else (None, None)
+        level = answer.level_millibels if how != "not-heard" else None
+        # A record's delay is never negative: a microphone's time may be early by a little, a companion's is another.
+        delay = max(answer.delay_ns, 0) if how == "heard" and answer.delay_ns is not None else None
         self._played.append((item.text, item.played_ns))
         return self._result(item, how, delay, level, now_ns)
 

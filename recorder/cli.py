@@ -16,6 +16,7 @@ COMMANDS = {
     "record": ("recorder.commands:record", "运行记录服务  Run the recorder"),
     "start": ("recorder.commands:start", "开始记录  Begin a recording"),
     "stop": ("recorder.commands:stop", "结束记录  End a recording"),
+    "again": ("recorder.commands:again", "再次告知  Announce again, for a party that arrives"),
     "status": ("recorder.commands:status", "设备状态  State of this device"),
     "check": ("recorder.spool.commands:check", "检查存储  Check the spool"),
     "source": ("recorder.source.commands:source", "运行摄录部件  Run one camera or microphone"),
@@ -24,7 +25,7 @@ COMMANDS = {
     "central": ("uplink.central.commands:central", "中心端  The central store"),
     "export": ("uplink.central.commands:export", "导出复制件  Export a package from the store"),
     "verify": ("recorder.verify:verify", "核验  Verify a package, spool or store"),
-    "report": ("recorder.report_command:report", "情况报告  Report on a package, spool or store"),
+    "report": ("recorder.report_command:report", "情况报告  Report on a package or spool"),
     "keys": ("keys.commands:keys", "证书与密钥  Keys and certificates"),
 }
 """Subcommand to (``module:function``, help). Names, not imports: a recorder must not load what a store needs."""

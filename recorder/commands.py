@@ -93,6 +93,15 @@ def stop(config_path: Path, stream: str | None) -> None:
 
 @click.command()
 @CONFIG
+@click.option("--stream", help="哪一路  Which stream; the first by default")
+def again(config_path: Path, stream: str | None) -> None:
+    """Announce once more that recording is in progress."""
+    config, _ = _ask(config_path, {"command": "again", "stream": stream})
+    _say(config, "正在再次告知。", "The announcement is being repeated.")
+
+
+@click.command()
+@CONFIG
 @click.option("--json", "as_json", is_flag=True, help="机器可读  For programs")
 def status(config_path: Path, *, as_json: bool) -> None:
     """Say what this device is doing."""

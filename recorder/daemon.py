@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 from recorder import notify
 from recorder.clockwatch import ClockWatch
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
+from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
 from recorder.source import link
+from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
 from recorder.status import status
 from recorder.stream import Slot, StreamRecorder
-from recorder.supervisor import Supervisor, source_child
+from recorder.supervisor import Supervisor, source_child, voice_child
+from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
 
 if TYPE_CHECKING:
     from recorder.clock import Clock
@@ -70,7 +73,12 @@ class Daemon:
             for name, source in section.sources.items()
             if source.spawn
         ]
+        if config.voice is not None and config.voice.spawn:
+            children.append(voice_child())
         self.supervisor = Supervisor(config_path, self.run_folder, children)
+        self.speaker: Speaker | None = None
+        if config.voice is not None:
+            self.speaker = Speaker(self.streams.values(), spool, clock, _agency_policy(config), self._spoken)
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -87,7 +95,12 @@ class Daemon:
         self._looked_ns = 0
         self._silent: dict[socket.socket, int] = {}
         """Connections that have not said what they want, oldest first, and since when."""
-        self._handlers = {"start": self._start, "stop": self._stop, "status": lambda _request: status(self)}
+        self._handlers = {
+            "start": self._start,
+            "stop": self._stop,
+            "status": lambda _request: status(self),
+            "again": self._again,
+        }
 
     def run(self) -> None:
         """Record until SIGTERM or SIGINT; then close what is open and return."""
@@ -100,6 +113,8 @@ class Daemon:
         self._selector.register(waked, selectors.EVENT_READ, lambda: waked.recv(64))
         self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
         self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
+        if self.speaker is not None:
+            self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
         waking = listen_datagrams(self.run_folder / "wake.sock")
         self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
         self._careful(self._recover)
@@ -155,6 +170,8 @@ class Daemon:
             self._careful(self._sign_clock)
         for stream in self.streams.values():
             self._careful(stream.tick)
+        if self.speaker is not None:
+            self._careful(self.speaker.tick)
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -287,6 +304,9 @@ class Daemon:
     ) -> None:
         try:
             for message, payload in messages:
+                if isinstance(message, link.Heard):
+                    self._heard(message)
+                    continue
                 stream.received(slot, message, payload)
         except PeerLostError as error:
             peer.kill()
@@ -298,6 +318,28 @@ class Daemon:
         self._forget(peer.socket)
         if slot.peer is peer:
             self._careful(lambda: stream.lost(slot, why))
+
+    def _heard(self, message: link.Heard) -> None:
+        if self.speaker is not None:
+            self.speaker.heard(message)
+
+    def _accept_voice(self, server: socket.socket) -> None:
+        connection = accept(server)
+        if connection is None or self.speaker is None:
+            return
+        speaker = self.speaker
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._voice(speaker, connection))
+        self._careful(lambda: speaker.accept(connection))
+
+    def _voice(self, speaker: Speaker, connection: socket.socket) -> None:
+        try:
+            if not speaker.receive(connection):
+                self._forget(connection)
+        except DiskFullError as error:
+            self._disk_full(str(error))
+
+    def _spoken(self, stream: int, text: str) -> None:
+        log.debug("stream %d: %s has been spoken", stream, text)
 
     def _accept_control(self, server: socket.socket) -> None:
         connection = accept(server)
@@ -369,6 +411,15 @@ class Daemon:
         stream.end("done", "command")
         return {"session": session.id.hex() if session else None, "stream": stream.section.name}
 
+    def _again(self, request: dict[str, Any]) -> dict[str, Any]:
+        stream = self._stream(request)
+        if stream.session is None or stream.session.ending is not None:
+            raise RefusedError("idle", "没有正在进行的记录。", "Nothing is being recorded.")
+        if self.speaker is None:
+            raise RefusedError("voice", "本设备未配置语音。", "This device has no voice configured.")
+        self.speaker.say_again(stream)
+        return {"session": stream.session.id.hex(), "stream": stream.section.name}
+
 
 def _hello(message: link.Message) -> link.Hello:
     if not isinstance(message, link.Hello):
@@ -382,6 +433,17 @@ def _no_room() -> RefusedError:
         "存储空间已满，无法记录：请先移交音像记录或者清理存储空间。",
         "The disk is full and nothing can be recorded: hand over what is recorded, or make room.",
     )
+
+
+def _agency_policy(config: DeviceConfig) -> policies.Policy:
+    """Return the agency's policy; without a file that can be read, what holds without one."""
+    try:
+        return policies.parse(Path(config.device.policy or "").read_bytes())
+    except OSError:
+        return policies.without_file()  # the fault is signed, see _policy
+    except policies.PolicyError as error:
+        log.error("%s: %s; announcements are those of no agency", config.device.policy, error)  # noqa: TRY400 - told
+        return policies.without_file()
 
 
 def _policy(config: DeviceConfig) -> tuple[bytes, str | None]:

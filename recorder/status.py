@@ -28,6 +28,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "unreceipted_files": files,
         "unreceipted_size_bytes": size_bytes,
         "free_size_bytes": daemon.spool.free_bytes(),
+        "voice": daemon.speaker is not None and daemon.speaker.present,
         "sources_run_by_the_recorder": bool(daemon.supervisor.children),
     }
 

@@ -69,11 +69,12 @@ class Ear:
 def _answer(message: Listen, listening: Listening) -> Heard:
     result = listening.result()
     log.info(
-        "announcement %d was %s%s, score %d of 1000",
+        "announcement %d was %s%s, score %d of 1000, after %s ms",
         message.number,
         "heard" if result.heard else "not heard",
         ", a companion's too" if result.heard and result.companion else ", a companion's was" * result.companion,
         result.score_permille,
+        "-" if result.delay_ns is None else result.delay_ns // 1_000_000,
     )
     return Heard(
         number=message.number,

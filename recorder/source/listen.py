@@ -57,7 +57,7 @@ HEARD_PERMILLE: Final = 200
 PARTS: Final = 4
 """All of a text but one such part must be heard."""
 EARLIEST_NS: Final = -200_000_000
-LATEST_NS: Final = 1_500_000_000
+LATEST_NS: Final = 2_000_000_000
 """When our own voice can be heard, against the time that the player says; at another time it is a companion's."""
 BEFORE_NS: Final = 5_000_000_000
 """A companion's voice is looked for so much earlier; not later, since an officer is to be warned at once."""

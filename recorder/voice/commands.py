@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def voice(context: click.Context, config_path: Path) -> None:
 
     config, section = _load(config_path)
     run_folder = Path(config.device.run)
+    # A sound server may otherwise keep a second and more before it plays: the party is to hear it now.
+    os.environ.setdefault("PULSE_LATENCY_MSEC", "60")
     lock(run_folder / "voice.lock")
     VoiceProcess(section, run_folder, _voice(config, section), Player(section.device)).run()
 

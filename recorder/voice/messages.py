@@ -40,6 +40,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: str
     """``playing``, ``done`` or ``failed``."""
     boottime_ns: int
+    """With ``playing``: when the words begin, after the tone."""
     detail: str | None = None
     length_ns: int = 0
     """With ``playing``: how long it will take."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import contextlib
+import socket
+from typing import Final
 
 from recorder.voice.messages import Lines, Order, Reply, VoiceError, encode
-
-if TYPE_CHECKING:
-    import socket
 
 READ_SIZE_BYTES: Final = 64 << 10
 
@@ -35,6 +34,11 @@ class VoicePeer:
         if not data:
             raise VoiceError("the voice closed the connection")
         return self._lines.feed(data)
+
+    def hang_up(self) -> None:
+        """End the connection; the loop reads its end and closes it."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def send(self, order: Order) -> None:
         """Send an order. One at a time is given, so a socket that does not take it has nobody at its other end.

@@ -6,6 +6,7 @@ and warns the officer.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
@@ -83,28 +84,27 @@ class VoiceProcess:
         section = self._section
         cue = order.say.startswith("cue.")
         volume = section.cue_volume if cue else section.volume
-        # Everything is made before anything sounds: no pause between tone and words, and a failure is known at once.
-        words = (
-            []
-            if cue and not section.cue_words
-            else [self._voice.sound(order.say, language, order.arguments) for language in section.languages]
-        )
         kind = kind_of(order.say)
-        if kind is not None:
-            sound = Sound(tone(kind, _TONE_RATE_HZ), _TONE_RATE_HZ).at_volume(volume)
-            self._player.play(sound, lambda: None)
-        if not words:
-            _reply(connection, order, "playing")
-            return
-        first, *others = words
-        spoken = first.at_volume(volume)
-        try:
-            known = pattern(first.pcm, first.rate_hz).encode()
-        except PatternError:
-            known = None
-        length_ns = sum(one.length_ns for one in words)
-        self._player.play(spoken, lambda: _reply(connection, order, "playing", length_ns=length_ns, known=known))
-        for sound in others:
+        words = []
+        if not cue or section.cue_words:
+            # Everything is made before anything sounds: a failure is known at once.
+            words = [self._voice.sound(order.say, language, order.arguments) for language in section.languages]
+        rate_hz = words[0].rate_hz if words else _TONE_RATE_HZ
+        before = Sound(tone(kind, rate_hz) if kind is not None else b"", rate_hz)
+        known = None
+        if words:
+            with contextlib.suppress(PatternError):  # too short to be recognised: it will not be listened for
+                known = pattern(words[0].pcm, rate_hz).encode()
+        length_ns = before.length_ns + sum(one.length_ns for one in words)
+
+        def begins() -> None:
+            # What is listened for comes after the tone.
+            at_ns = boottime_ns() + before.length_ns
+            _reply(connection, order, "playing", at_ns=at_ns, length_ns=length_ns, known=known)
+
+        first = Sound(before.pcm + (words[0].pcm if words else b""), rate_hz)
+        self._player.play(first.at_volume(volume), begins)
+        for sound in words[1:]:
             self._player.play(sound.at_volume(volume), lambda: None)
 
 
@@ -114,13 +114,14 @@ def _reply(
     state: str,
     *,
     detail: str | None = None,
+    at_ns: int | None = None,
     length_ns: int = 0,
     known: bytes | None = None,
 ) -> None:
     reply = Reply(
         number=order.number,
         state=state,
-        boottime_ns=boottime_ns(),
+        boottime_ns=boottime_ns() if at_ns is None else at_ns,
         detail=detail,
         length_ns=length_ns,
         pattern=known,

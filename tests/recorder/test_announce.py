@@ -19,6 +19,7 @@ from recorder.announce import (
     Speak,
     Spoken,
 )
+from recorder.evidence import records
 from recorder.source.link import Heard
 from recorder.voice.messages import Reply
 
@@ -124,7 +125,8 @@ def test_a_companions_voice_is_told_and_not_repeated() -> None:
     device.say()
     device.spoken(1)
     device.heard(1, heard=False, companion=True, delay_ns=-3 * SECOND)
-    assert device.signed() == [(START, "companion")]
+    (sign,) = [one for one in device.done if isinstance(one, Sign)]
+    assert (sign.body.heard, sign.body.delay_ns) == ("companion", None)
     assert device.cues() == ["cue.heard.companion"]
 
 
@@ -139,6 +141,15 @@ def test_our_own_voice_of_a_moment_before_is_no_companions() -> None:
     device.reply("done", 2)
     device.heard(2, heard=False, companion=True, delay_ns=-6 * SECOND + 200_000_000)
     assert device.signed()[-1] == ("say.again", "not-heard")
+
+
+def test_what_is_signed_can_be_read_again() -> None:
+    device = Device()
+    device.say()
+    device.spoken(1)
+    device.heard(1, heard=True, delay_ns=-150_000_000, level_millibels=-2400)
+    (sign,) = [one for one in device.done if isinstance(one, Sign)]
+    assert records._bounds(sign.body) is None
 
 
 def test_a_dead_microphone_heard_nothing() -> None:

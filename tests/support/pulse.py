@@ -62,7 +62,22 @@ class PulseServer:
 
     def play(self, wav: Path) -> subprocess.Popen[bytes]:
         """Play a file into the room; the caller waits for it."""
-        return subprocess.Popen(["paplay", f"--device={SINK}", str(wav)], env=os.environ | self.environment)
+        return subprocess.Popen(
+            ["paplay", "--latency-msec=60", f"--device={SINK}", str(wav)], env=os.environ | self.environment
+        )
+
+    def add_sink(self, name: str) -> None:
+        """Add another room, whose monitor hears nothing of the first."""
+        self._control("load-module", "module-null-sink", f"sink_name={name}")
+
+    def route(self, sink: str, source: str) -> None:
+        """Say into which room a loudspeaker opened from now on plays, and where microphones listen."""
+        self._control("set-default-sink", sink)
+        self._control("set-default-source", f"{source}.monitor")
+
+    def mute(self, *, on: bool) -> None:
+        """Turn the loudspeaker of the room off or on."""
+        self._control("set-sink-mute", SINK, "1" if on else "0")
 
     def _control(self, *arguments: str, check: bool = True) -> int:
         return subprocess.run(
