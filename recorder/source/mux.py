@@ -242,9 +242,6 @@ class Muxer:
         for track in self._tracks.values():
             if track.open is not None:
                 track.close(track.usual(track.open.sample.duration))
-        for sample in self._waiting:
-            self._tracks[sample.track].discard(sample, "before-key-frame")
-        self._waiting.clear()
         return self._emit()
 
     def _begin(self, first: Sample) -> list[Piece]:
@@ -266,7 +263,7 @@ class Muxer:
         if presentation < 0:
             track.discard(sample, "before-zero")
             return []
-        decode = max(sample.decode - track.zero, 0)
+        decode = sample.decode - track.zero  # a first one before zero is moved up to it, below
         earliest = track.open.decode + 1 if track.open is not None else track.end
         # Holes are looked for in the camera's own times: ours are moved where they begin before zero.
         interval = None if track.last_decode is None else sample.decode - track.last_decode

@@ -196,27 +196,69 @@ def test_slow_pictures_do_not_wait(init: bytes) -> None:
 
 def test_frames_that_waited_elsewhere_are_not_cut_short(init: bytes) -> None:
     """A camera's first frames are held until their times are known, and the clock is told between two of them."""
-    late = stream(1)
+    late = [one for one in stream(3) if one.arrival_ns >= ZERO_NS + SECOND]
     muxer = Muxer(FORMATS, IDS, ZERO_NS)
-    muxer.tick(ZERO_NS + 3 * SECOND)
+    muxer.tick(ZERO_NS + 5 * SECOND)
     pieces = []
     for sample in late:  # jitter of a tick, as RTP has it
-        sound = sample.track == "audio" and (sample.decode // AAC_FRAME) % 2
-        pieces += muxer.put(sample._replace(decode=sample.decode + sound, presentation=sample.presentation + sound))
-        pieces += muxer.tick(ZERO_NS + 3 * SECOND + SECOND // 10)
+        tick = (sample.decode // sample.duration + 1) % 2
+        pieces += muxer.put(sample._replace(decode=sample.decode + tick, presentation=sample.presentation + tick))
+        pieces += muxer.tick(ZERO_NS + 5 * SECOND + SECOND // 10)
     pieces += muxer.finish()
     for track in IDS:
         own = runs(init, pieces, track)
         assert all(after.first_decode == before.end_decode for before, after in itertools.pairwise(own))
 
 
-def test_what_came_before_a_known_hole_goes_out_at_once(init: bytes) -> None:
+def test_what_came_before_a_known_hole_goes_out_at_once() -> None:
     muxer = Muxer(FORMATS, IDS, ZERO_NS)
-    assert [piece for sample in stream(0.4) for piece in muxer.put(sample)] == []
+    given = stream(0.4)
+    assert [piece for sample in given for piece in muxer.put(sample)] == []
     (piece,) = muxer.cut("audio")
-    assert runs(init, [piece], "audio")[0].end_decode * 25 > 0.38 * 25 * 48_000
+    assert piece.counts["audio"].written == sum(one.track == "audio" for one in given)
     assert muxer.cut("audio") == []
     assert muxer.cut("nothing") == []
+
+
+def test_fragments_stay_small_however_large_the_pictures_are() -> None:
+    pieces = mux([video(index / 25, key=index == 0, size=3 << 20) for index in range(8)])
+    assert [piece.counts["video"].written for piece in pieces] == [2, 2, 2, 2]
+
+
+def test_fragments_are_numbered_in_themselves() -> None:
+    pieces = mux(stream(3))
+    assert [int.from_bytes(piece.data[20:24]) for piece in pieces] == [piece.number + 1 for piece in pieces]
+
+
+def test_sound_from_before_zero(init: bytes) -> None:
+    sounds = [audio(index * AAC_FRAME / 48_000) for index in range(100)]
+    muxer = Muxer({"audio": FORMATS["audio"]}, IDS, ZERO_NS + SECOND)
+    pieces = mux(sounds, muxer)
+    early = sum(one.presentation < 6 * 48_000 for one in sounds)
+    assert early
+    assert discarded(pieces, "audio") == {"before-zero": early}
+    assert times(init, pieces, "audio")[0] < AAC_FRAME
+
+
+def test_what_counts_as_a_hole_follows_the_camera() -> None:
+    """From 25 pictures a second to 5: the first few intervals are holes, then that is how it is."""
+    slow = [video(2 + index / 5) for index in range(60)]
+    pieces = mux([*[video(index / 25, key=index == 0) for index in range(50)], *slow])
+    assert 10 < total(pieces, "video", "holes") < 20
+    assert total(pieces, "video", "holes_ns") == total(pieces, "video", "holes") * 160_000_000
+
+
+def test_counts_tell_when_the_frames_came_and_were_taken() -> None:
+    samples = [video(index / 25, key=index == 0) for index in range(5)]
+    samples = [one._replace(sensor_ns=one.arrival_ns - 30_000_000) for one in samples]
+    muxer = Muxer(FORMATS, IDS, ZERO_NS)
+    muxer.discard("video", "overload", 3)
+    (piece,) = mux(samples, muxer)
+    counts = piece.counts["video"]
+    assert (counts.arrival_first_ns, counts.arrival_last_ns) == (ZERO_NS, ZERO_NS + 160_000_000)
+    assert (counts.sensor_first_ns, counts.sensor_last_ns) == (ZERO_NS - 30_000_000, ZERO_NS + 130_000_000)
+    assert (counts.received, counts.written, counts.discarded) == (8, 5, {"overload": 3})
+    assert piece.arrival_ns == ZERO_NS + 160_000_000
 
 
 def test_numbered_frames_are_expected_and_levels_measured() -> None:
