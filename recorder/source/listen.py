@@ -229,7 +229,7 @@ class Listening:
         self._heard: list[Frame] = []
         self._start_ns: int | None = None
         self._next_ns = 0
-        self._joined: int | None = None
+        self._joined: tuple[int, int] | None = None
         self.until_ns = played_ns + LATEST_NS + wanted.length_ns + (SMOOTH + LAG) * STEP_NS + 2 * STEP_NS
         """Boot-time up to which sound is wanted."""
 
@@ -276,13 +276,18 @@ class Listening:
         """Compare at every time at which the whole pattern could have begun."""
         if self._start_ns is None:
             return []
-        wanted, heard = self._wanted, self._bits()
-        counted = wanted.mask.bit_count()
-        found = []
-        for frame in range(len(self._heard) - wanted.frames + 1):
-            wrong = (((heard >> (frame * BITS)) ^ wanted.bits) & wanted.mask).bit_count()
-            found.append(Match(self._start_ns + frame * STEP_NS, 1000 - 2000 * wrong // counted, frame))
-        return found
+        mask = self._wanted.mask
+        return [
+            Match(self._start_ns + frame * STEP_NS, self._agreement(frame, mask), frame)
+            for frame in range(len(self._heard) - self._wanted.frames + 1)
+        ]
+
+    def _agreement(self, frame: int, mask: int) -> int:
+        """Return how well the wanted bits of a mask agree with what was heard from a frame on, in thousandths."""
+        heard, known = (bits >> (frame * BITS) for bits in self._bits())
+        wrong = ((heard ^ self._wanted.bits) & mask & known).bit_count()
+        # Where nothing was heard at all, half the bits are right by chance.
+        return 1000 - (2000 * wrong + 1000 * (mask & ~known).bit_count()) // max(mask.bit_count(), 1)
 
     def _is_ours(self, one: Match) -> bool:
         return EARLIEST_NS <= one.at_ns - self._played_ns <= LATEST_NS
@@ -292,18 +297,19 @@ class Listening:
         if one.score_permille < HEARD_PERMILLE:
             return False
         wanted = self._wanted
-        differ = (self._bits() >> (one.frame * BITS)) ^ wanted.bits
         size = -(-wanted.frames // PARTS)
         good = 0
         for part in range(PARTS):
-            counts = wanted.mask & (((1 << (size * BITS)) - 1) << (part * size * BITS))
-            wrong = (differ & counts).bit_count()
-            good += 1000 - 2000 * wrong // max(counts.bit_count(), 1) >= HEARD_PERMILLE // 2
+            mask = wanted.mask & (((1 << (size * BITS)) - 1) << (part * size * BITS))
+            good += self._agreement(one.frame, mask) >= HEARD_PERMILLE // 2
         return good >= PARTS - 1
 
-    def _bits(self) -> int:
+    def _bits(self) -> tuple[int, int]:
+        """Return the bits of all that was heard, and which of them mean anything: in dead silence nothing changes."""
         if self._joined is None:
-            self._joined = _joined([_word(change) for _, change in _changes(self._heard)])
+            changes = [change for _, change in _changes(self._heard)]
+            known = [sum(1 << bit for bit, one in enumerate(change) if one) for change in changes]
+            self._joined = _joined([_word(change) for change in changes]), _joined(known)
         return self._joined
 
     def _level(self, frame: int) -> int | None:

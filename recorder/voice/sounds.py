@@ -68,12 +68,17 @@ def read_wav(path: Path) -> Sound:
     """
     try:
         with path.open("rb") as file:
-            return _parse_wav(file.read(MAX_WAV_SIZE_BYTES + 1), str(path))
+            return parse_wav(file.read(MAX_WAV_SIZE_BYTES + 1), str(path))
     except OSError as error:
         raise SoundError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _parse_wav(data: bytes, name: str) -> Sound:
+def parse_wav(data: bytes, name: str) -> Sound:
+    """Read the bytes of a WAV file, see :func:`read_wav`; ``name`` is what a message calls them.
+
+    Raises:
+        SoundError: not such a file.
+    """
     if len(data) > MAX_WAV_SIZE_BYTES:
         raise SoundError(f"{name} is longer than {MAX_LENGTH_S} s")
     try:
@@ -149,7 +154,7 @@ class Voice:
             raise SoundError(f"espeak-ng did not end within {_ENGINE_S:.0f} s") from error
         except subprocess.CalledProcessError as error:
             raise SoundError(f"espeak-ng failed: {error.stderr.decode(errors='replace').strip()[:200]}") from error
-        return _parse_wav(done.stdout, "what espeak-ng wrote")
+        return parse_wav(done.stdout, "what espeak-ng wrote")
 
     def render(self, languages: list[str]) -> list[tuple[str, str, Sound]]:
         """Make the sounds of all spoken texts that have nothing to fill in but the agency's name.

@@ -62,6 +62,12 @@ def test_another_voice_or_silence_is_not_it() -> None:
         assert result.score_permille < listen.HEARD_PERMILLE
 
 
+def test_dead_silence_agrees_with_nothing() -> None:
+    listening = listen.Listening(PATTERN, 2 * SECOND, RATE)
+    listening.put(bytes(2 * 9 * RATE), 0)
+    assert {one.score_permille for one in listening.matches()} <= {0}
+
+
 def test_the_last_words_alone_are_not_the_text() -> None:
     half = len(OURS) // 2
     assert not listened(PATTERN, room(9, (2.2 + 1.5, 1.0, OURS[half:]))).heard

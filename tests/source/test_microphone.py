@@ -132,6 +132,8 @@ def test_it_hears_what_is_played_and_nothing_else(
     heard, silent = recorder.heard
     assert (heard.number, heard.heard, heard.companion) == (0, True, False)
     assert heard.delay_ns is not None
-    assert 0 <= heard.delay_ns < 1_500_000_000
+    assert -200_000_000 <= heard.delay_ns < 2_000_000_000
     assert heard.score_permille > 500
-    assert (silent.number, silent.heard) == (1, False)
+    # The sound from before is recognised, at its own time.
+    assert (silent.number, silent.heard, silent.companion) == (1, False, True)
+    assert (silent.delay_ns or 0) < -1_000_000_000
