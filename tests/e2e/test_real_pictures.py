@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recorder.evidence.records import Chunk
+from recorder.evidence.records import Chunk, Gap
 from tests.support.footage import footage
 from tests.support.pictures import (
     assert_account,
@@ -128,3 +128,48 @@ def test_sound_that_stops_is_signed_and_delays_no_picture(tmp_path: Path) -> Non
         if gap.start_boottime_ns > recorded.chunks[0].start_boottime_ns and gap.state != "begins"
     ]
     assert (gap.cause, gap.tracks) == ("microphone", ["audio"])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.rule("R20")
+@pytest.mark.parametrize(
+    ("url", "cause", "said"),
+    [
+        ("rtsp://127.0.0.1:9/camera", "camera_network", "the input failed: Connection refused"),
+        ("rtsp://no-such-camera.invalid/live", "camera_network", "the input failed"),
+        ("{server}/none", "camera_network", "the input failed"),
+        ("rtsq://127.0.0.1/camera", "camera", "the input failed: Protocol not found"),
+        ("{folder}/no-such-film.mp4", "camera", "the input failed: No such file or directory"),
+        ("{folder}/notes.txt", "camera", "the camera sends what cannot be read"),
+    ],
+)
+def test_a_camera_that_cannot_be_reached_is_said_and_the_sound_is_recorded(
+    tmp_path: Path, url: str, cause: str, said: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("not a film")
+    with RtspServer(footage("plain")) as server:
+        address = url.format(folder=tmp_path, server=server.url.removesuffix("/camera"))
+        streams = (
+            camera_stream(address, tracks=("video",))
+            + '[streams.sources.microphone]\nkind = "synthetic"\ntracks = ["audio"]\n'
+        )
+        with Site(tmp_path / "site", streams=streams) as site:
+            site.start_recorder()
+            site.ask("start")
+            site.wait_for(lambda: "gap begins of video" in site.recorder.log(), "the gap is signed")
+            keep_recording(site, 1)
+            site.ask("stop")
+            site.wait_for(lambda: site.ask("status")["streams"][0]["session"] is None, "closed")
+            site.recorder.stop()
+            log = site.recorder.log()
+    sentences = [line for line in log.splitlines() if "recorder.stream" in line and "failed of video" in line]
+    assert sentences
+    assert all(f"{cause}: {said}" in line for line in sentences)
+    assert "Traceback" not in log
+    records = [record.body for record in stream_records(site.spool)]
+    gaps = [body for body in records if isinstance(body, Gap)]
+    assert {(gap.cause, *gap.tracks) for gap in gaps} == {(cause, "video")}
+    assert [gap.state for gap in gaps] == ["begins", "ends"]
+    made = [body for body in records if isinstance(body, Chunk)]
+    assert made
+    assert all(set(chunk.tracks) == {"audio"} for chunk in made)

@@ -203,7 +203,8 @@ def test_frames_that_waited_elsewhere_are_not_cut_short(init: bytes) -> None:
     for sample in late:  # jitter of a tick, as RTP has it
         tick = (sample.decode // sample.duration + 1) % 2
         pieces += muxer.put(sample._replace(decode=sample.decode + tick, presentation=sample.presentation + tick))
-        pieces += muxer.tick(ZERO_NS + 5 * SECOND + SECOND // 10)
+        if sample.arrival_ns >= ZERO_NS + 2 * SECOND:  # from the first key frame on
+            pieces += muxer.tick(ZERO_NS + 5 * SECOND + SECOND // 10)
     pieces += muxer.finish()
     for track in IDS:
         own = runs(init, pieces, track)
