@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder.source import listen
+from tests.bench import listening as bench
 from tests.support.babble import RATE, babble, pcm
 
 SECOND = 1_000_000_000
@@ -154,3 +156,14 @@ def test_pieces_of_any_size_give_the_same_frames(sizes: list[int]) -> None:
     assert len(frames) == len(whole)
     for one, other in zip(frames, whole, strict=True):
         assert one.energies == pytest.approx(other.energies)
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_rates_of_a_few_trials_with_real_speech() -> None:
+    chance = random.Random(11)
+    texts = ("say.start.av.short", "say.again")
+    heard = [bench.trial(chance, text, level, 0.4) for text in texts for level in (10, 0)]
+    alone = [bench.trial(chance, text, None) for text in texts for _ in range(3)]
+    assert all(one.heard for one in heard)
+    assert not any(one.heard or one.companion for one in alone)
+    assert min(one.own for one in heard) > 1.5 * max(max(one.own, one.other) for one in alone)
