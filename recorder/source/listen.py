@@ -52,7 +52,7 @@ MAX_PATTERN_SIZE_BYTES: Final = 3 + 2 * 2 * MAX_FRAMES
 _NOTHING: Final = 1e-12
 _HEAD: Final = struct.Struct(">BH")
 
-HEARD_PERMILLE: Final = 200
+HEARD_PERMILLE: Final = 300
 """A higher score is our voice. Chosen by ``tests/bench/listening.py``, on trials that no reported rate is from."""
 PARTS: Final = 4
 """All of a text but one such part must be heard."""
