@@ -48,7 +48,7 @@ LOOK_SOONEST_NS: Final = 200_000_000
 """How often at most, however often it is told."""
 SILENT_LONGEST_NS: Final = 5_000_000_000
 """A connection that has not said what it wants by then is closed."""
-MAX_SILENT: Final = 64
+MAX_SILENT: Final = 16
 """Of more connections that have not said what they want, the oldest are closed."""
 SHUTDOWN_LONGEST_NS: Final = 10_000_000_000
 """What is not closed and signed by then, the next start recovers."""
