@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NO_POLICY_SHA256: Final = hashlib.sha256(b"").digest()
-"""What a session names that was made without a policy file."""
 SOFTWARE: Final = "liuhen 0.1.0"
 """Name and version as signed into genesis and boot records."""
 TICK_S: Final = 0.25
@@ -62,9 +60,10 @@ class Daemon:
         self.spool = spool
         self.clock = clock
         self.run_folder = Path(config.device.run)
-        policy, self._policy_fault = _policy(config)
+        policy_file, self._policy_fault = _policy_file(config)
+        policy_sha256 = hashlib.sha256(policy_file).digest()
         self.streams = {
-            section.name: StreamRecorder(number, section, spool, clock, policy)
+            section.name: StreamRecorder(number, section, spool, clock, policy_sha256)
             for number, section in enumerate(config.streams, 1)
         }
         children = [
@@ -78,7 +77,7 @@ class Daemon:
         self.supervisor = Supervisor(config_path, self.run_folder, children)
         self.speaker: Speaker | None = None
         if config.voice is not None:
-            self.speaker = Speaker(self.streams.values(), spool, clock, _agency_policy(config), self._spoken)
+            self.speaker = Speaker(self.streams.values(), spool, clock, _agency_policy(policy_file), self._spoken)
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -435,25 +434,26 @@ def _no_room() -> RefusedError:
     )
 
 
-def _agency_policy(config: DeviceConfig) -> policies.Policy:
-    """Return the agency's policy; without a file that can be read, what holds without one."""
+def _agency_policy(data: bytes) -> policies.Policy:
+    """Return the agency's policy from its file; without one that can be understood, what holds without one."""
+    if not data:
+        return policies.without_file()
     try:
-        return policies.parse(Path(config.device.policy or "").read_bytes())
-    except OSError:
-        return policies.without_file()  # the fault is signed, see _policy
+        return policies.parse(data)
     except policies.PolicyError as error:
-        log.error("%s: %s; announcements are those of no agency", config.device.policy, error)  # noqa: TRY400 - told
+        log.error("the policy file: %s; announcements are those of no agency", error)  # noqa: TRY400 - told
         return policies.without_file()
 
 
-def _policy(config: DeviceConfig) -> tuple[bytes, str | None]:
-    """Return the digest of the agency's policy file, and what is wrong with it.
+def _policy_file(config: DeviceConfig) -> tuple[bytes, str | None]:
+    """Return the bytes of the agency's policy file, and what is wrong with it.
 
-    Without one a session is made under no policy, and says so: the device never refuses to record.
+    Without one a session is made under no policy, and names the digest of no bytes: the device never refuses to
+    record.
     """
     if not config.device.policy:
-        return NO_POLICY_SHA256, None
+        return b"", None
     try:
-        return hashlib.sha256(Path(config.device.policy).read_bytes()).digest(), None
+        return Path(config.device.policy).read_bytes(), None
     except OSError as error:
-        return NO_POLICY_SHA256, f"the policy file cannot be read: {error.strerror}: {config.device.policy}"
+        return b"", f"the policy file cannot be read: {error.strerror}: {config.device.policy}"
