@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # What running needs: the broker, the voice, and what PyAudio is built with.
 APT_RUN := ca-certificates espeak-ng gcc mosquitto openssl portaudio19-dev python3-dev python3-venv
 # What tests and measurements need besides: a network camera, a sound server, real footage, players.
-APT_TEST := ffmpeg gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+APT_TEST := ffmpeg gir1.2-gst-rtsp-server-1.0 gpsd gpsd-clients gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly iproute2 libasound2-plugins opencv-doc pulseaudio \
 	pulseaudio-utils python3-gi xz-utils
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ setup: $(STAMP) ## Install system packages and the virtual environment
 $(STAMP): pyproject.toml Makefile scripts/apt-install
 	scripts/apt-install $(APT_RUN)
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[source,uplink,central,dev]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[source,panel,uplink,central,dev]'
 	touch $(STAMP)
 
 setup-test: $(STAMP)
