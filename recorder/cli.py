@@ -15,7 +15,11 @@ from recorder.evidence.errors import EvidenceError
 COMMANDS = {
     "record": ("recorder.commands:record", "运行记录服务  Run the recorder"),
     "start": ("recorder.commands:start", "开始记录  Begin a recording"),
+    "press": ("recorder.commands:press", "按一下  Press the button: begin, go on, point out a moment"),
     "stop": ("recorder.commands:stop", "结束记录  End a recording"),
+    "unsuitable": ("recorder.commands:unsuitable", "不适宜记录  Unsuitable content: say why, record nothing"),
+    "mark": ("recorder.commands:mark", "标记  Point out a moment"),
+    "details": ("recorder.commands:details", "登记  Put particulars on record"),
     "again": ("recorder.commands:again", "再次告知  Announce again, for a party that arrives"),
     "status": ("recorder.commands:status", "设备状态  State of this device"),
     "check": ("recorder.spool.commands:check", "检查存储  Check the spool"),

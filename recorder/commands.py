@@ -1,4 +1,4 @@
-"""``liuhen record``, ``start``, ``stop`` and ``status``."""
+"""``liuhen record``, and what officers and technicians ask of a running recorder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import click
 from recorder.config import DeviceConfig, load
 from recorder.control import RefusedError, ask
 from recorder.errors import ConfigError
+from recorder.evidence import texts
+from recorder.session import ENDS
 
 CONFIG = click.option(
     "--config",
@@ -24,12 +26,15 @@ CONFIG = click.option(
     help="设备配置文件  Configuration file of the device",
 )
 
+STREAM = click.option("--stream", help="哪一路  Which stream; the first by default")
+
 STATES = {
     "ready": ("待机", "ready"),
     "starting": ("正在启动", "starting"),
     "recording": ("正在记录", "recording"),
     "audio_only": ("仅录音", "sound only"),
     "video_only": ("仅录像", "picture only"),
+    "unsuitable": ("依规定停止记录", "off as the rules require"),
     "closing": ("即将结束（仍在记录）", "ending (still recording)"),
     "recovering": ("正在恢复记录", "recovering"),
 }
@@ -75,25 +80,105 @@ def record(config_path: Path) -> None:
 
 @click.command()
 @CONFIG
-@click.option("--stream", help="哪一路  Which stream; the first by default")
-def start(config_path: Path, stream: str | None) -> None:
+@STREAM
+@click.option("--matter", help="执法事项  What is being enforced, for example on_site_inspection")
+def start(config_path: Path, stream: str | None, matter: str | None) -> None:
     """Begin a recording."""
-    config, answer = _ask(config_path, {"command": "start", "stream": stream})
+    config, answer = _ask(config_path, {"command": "start", "stream": stream, "matter": matter})
+    if answer["session"] is None:
+        language = config.device.language
+        click.echo(texts.text("say.restart.refused", language) + texts.text("cue.restart.refused.how", language))
+        return
     _say(config, f"已开始记录，编号 {answer['session'][:8]}。", f"Recording has begun, number {answer['session'][:8]}.")
 
 
 @click.command()
 @CONFIG
-@click.option("--stream", help="哪一路  Which stream; the first by default")
-def stop(config_path: Path, stream: str | None) -> None:
-    """End the recording: the work on site is over."""
-    config, answer = _ask(config_path, {"command": "stop", "stream": stream})
-    _say(config, f"记录结束，编号 {answer['session'][:8]}。", f"Recording ends, number {answer['session'][:8]}.")
+@STREAM
+def press(config_path: Path, stream: str | None) -> None:
+    """Press the button shortly: begin, go on, or point out a moment."""
+    config, answer = _ask(config_path, {"command": "press", "stream": stream})
+    _say(config, f"{STATES[answer['state']][0]}。", f"{STATES[answer['state']][1]}")
 
 
 @click.command()
 @CONFIG
-@click.option("--stream", help="哪一路  Which stream; the first by default")
+@STREAM
+@click.option("--over", is_flag=True, help="声明现场执法活动已经结束  State that the work on site is over")
+@click.option(
+    "--reason", default="done", show_default=True, help=f"结束的理由  Why: {', '.join(ENDS)}", type=click.Choice(ENDS)
+)
+def stop(config_path: Path, stream: str | None, reason: str, *, over: bool) -> None:
+    """End the recording: the work on site is over. A press within the grace goes on."""
+    config, answer = _ask(config_path, {"command": "stop", "stream": stream, "reason": reason, "statement": over})
+    number = answer["session"][:8]
+    if answer["state"] != "closing":
+        _say(config, f"记录结束，编号 {number}。", f"Recording ends, number {number}.")
+        return
+    seconds = answer["grace_s"]
+    _say(
+        config,
+        f"{seconds} 秒后结束，编号 {number}；liuhen press 继续记录。",
+        f"Ending in {seconds} s, number {number}; liuhen press goes on recording.",
+    )
+
+
+@click.command()
+@CONFIG
+@STREAM
+@click.argument("reason")
+def unsuitable(config_path: Path, stream: str | None, reason: str) -> None:
+    """Unsuitable content: the reason is spoken, then nothing is recorded until ``liuhen press``."""
+    config, _ = _ask(config_path, {"command": "unsuitable", "stream": stream, "reason": reason})
+    _say(
+        config,
+        f"因{texts.named('notrec', reason)}，口述理由后停止记录；liuhen press 恢复记录。",
+        f"Because of {texts.named('notrec', reason, 'en')}: the reason is spoken, then recording is off; "
+        "liuhen press goes on.",
+    )
+
+
+@click.command()
+@CONFIG
+@STREAM
+@click.argument("marker", default="important")
+def mark(config_path: Path, stream: str | None, marker: str) -> None:
+    """Point out a moment of the recording."""
+    config, _ = _ask(config_path, {"command": "mark", "stream": stream, "marker": marker})
+    named = [texts.named("marker", marker, language) for language in texts.LANGUAGES]
+    _say(config, f"已标记：{named[0]}。", f"Marked: {named[1]}.")
+
+
+@click.command()
+@CONFIG
+@STREAM
+@click.option("--author", required=True, help="执法证件号  Number of the enforcement certificate of whoever says so")
+@click.option("--matter", help="执法事项  What is being enforced")
+@click.option("--case", help="案件编号  Number of the case")
+@click.option("--unit", help="承办机构  The department")
+@click.option("--place", help="执法地点  The place")
+@click.option("--officer", "officers", multiple=True, help="执法证件号  Certificate number of an officer; repeatable")
+@click.option("--party", "parties", multiple=True, help="当事人  A party; repeatable")
+@click.option("--witness", "witnesses", multiple=True, help="见证人  A witness; repeatable")
+@click.option("--text-record", nargs=2, help="文字记录的种类和编号  Kind and number of the written record")
+@click.option("--note", help="说明  A note")
+def details(config_path: Path, stream: str | None, **stated: Any) -> None:
+    """Put particulars on record: a sealed file of their own, signed into the recording."""
+    people = [{"role": "party", "name": name} for name in stated.pop("parties")]
+    people += [{"role": "witness", "name": name} for name in stated.pop("witnesses")]
+    officers = [{"certificate": number} for number in stated.pop("officers")]
+    written = stated.pop("text_record")
+    said: dict[str, Any] = {key: value for key, value in stated.items() if value}
+    said |= {"people": people} if people else {}
+    said |= {"officers": officers} if officers else {}
+    said |= {"text_record": {"kind": written[0], "number": written[1]}} if written else {}
+    config, _ = _ask(config_path, {"command": "details", "stream": stream, "details": said})
+    _say(config, "已登记。", "It is on record.")
+
+
+@click.command()
+@CONFIG
+@STREAM
 def again(config_path: Path, stream: str | None) -> None:
     """Announce once more that recording is in progress."""
     config, _ = _ask(config_path, {"command": "again", "stream": stream})

@@ -14,12 +14,14 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from recorder import notify
+from recorder import lawful, notify
 from recorder.clockwatch import ClockWatch
+from recorder.conduct import Conduct, Teller
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
 from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
+from recorder.session import State
 from recorder.source import link
 from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
@@ -75,9 +77,14 @@ class Daemon:
         if config.voice is not None and config.voice.spawn:
             children.append(voice_child())
         self.supervisor = Supervisor(config_path, self.run_folder, children)
+        agency = _agency_policy(policy_file)
         self.speaker: Speaker | None = None
         if config.voice is not None:
-            self.speaker = Speaker(self.streams.values(), spool, clock, _agency_policy(policy_file), self._spoken)
+            self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
+        self.conducts = {
+            name: Conduct(stream, agency, spool, clock, self._teller_of(stream))
+            for name, stream in self.streams.items()
+        }
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -88,7 +95,7 @@ class Daemon:
         """Signal that has come. Its handler does no more: it may run in the middle of writing a record."""
         self._recovered = False
         self._full = False
-        self._ended_by_full: list[StreamRecorder] = []
+        self._ended_by_full: list[Conduct] = []
         """Streams that record by themselves, to begin again when there is room."""
         self._due_clock: list[records.Clock] = []
         self._looked_ns = 0
@@ -96,9 +103,13 @@ class Daemon:
         """Connections that have not said what they want, oldest first, and since when."""
         self._handlers = {
             "start": self._start,
+            "press": self._press,
             "stop": self._stop,
-            "status": lambda _request: status(self),
+            "unsuitable": self._unsuitable,
+            "mark": self._mark,
+            "details": self._details,
             "again": self._again,
+            "status": lambda _request: status(self),
         }
 
     def run(self) -> None:
@@ -152,14 +163,16 @@ class Daemon:
         for chunk in list(self.spool.recovered):
             self.spool.sign_recovered(chunk)
         streams = {stream.number: stream for stream in self.streams.values()}
+        goes_on = {}
         for found in self.spool.open_sessions():
             stream = streams.get(found.stream)
             if stream is not None and (stream.session is None or stream.session.id != found.session):
-                stream.recover(found)
+                goes_on[stream.number] = stream.recover(found)
         self._recovered = True
-        for stream in self.streams.values():
-            if stream.section.auto_start and stream.session is None:
-                stream.open_session("start-up")
+        for conduct in self.conducts.values():
+            conduct.recovered(goes_on.get(conduct.stream.number))
+            if conduct.stream.section.auto_start and conduct.stream.session is None:
+                conduct.start("start-up")
 
     def _tick(self) -> None:
         now = self.clock.boottime_ns()
@@ -171,6 +184,8 @@ class Daemon:
             self._careful(stream.tick)
         if self.speaker is not None:
             self._careful(self.speaker.tick)
+        for conduct in self.conducts.values():
+            self._careful(conduct.tick)
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -202,9 +217,9 @@ class Daemon:
             self._full = False
             log.info("there is room again")
             again, self._ended_by_full = self._ended_by_full, []
-            for stream in again:
-                if stream.session is None and self._ending is None:
-                    self._careful(lambda one=stream: one.open_session("start-up"))
+            for conduct in again:
+                if conduct.stream.session is None and self._ending is None:
+                    self._careful(lambda one=conduct: one.start("start-up"))
 
     def _heads(self) -> None:
         """Write where every stream's log stands into the device log."""
@@ -224,8 +239,8 @@ class Daemon:
         self._ending = signal.Signals(number).name
         self._ending_until_ns = self.clock.boottime_ns() + SHUTDOWN_LONGEST_NS
         log.info("told to stop (%s)", self._ending)
-        for stream in self.streams.values():
-            self._careful(stream.shut_down)
+        for conduct in self.conducts.values():
+            self._careful(lambda one=conduct: one.automatic("shutdown"))
 
     def _careful(self, action: Any) -> None:
         """Run what writes; a full disk ends the recording in order and keeps everything."""
@@ -239,7 +254,9 @@ class Daemon:
             log.error("%s", detail)
             self._full = True
             self._ended_by_full = [
-                stream for stream in self.streams.values() if stream.section.auto_start and stream.session is not None
+                conduct
+                for conduct in self.conducts.values()
+                if conduct.stream.section.auto_start and conduct.stream.session is not None
             ]
             try:
                 self.spool.append(0, None, [records.Fault(code="storage_full", detail=link.short(detail))])
@@ -338,7 +355,13 @@ class Daemon:
             self._disk_full(str(error))
 
     def _spoken(self, stream: int, text: str) -> None:
-        log.debug("stream %d: %s has been spoken", stream, text)
+        for conduct in self.conducts.values():
+            if conduct.stream.number == stream:
+                self._careful(lambda one=conduct: one.spoken(text))
+
+    def _teller_of(self, stream: StreamRecorder) -> Speaker | Teller:
+        """In a hall that is recorded all day a sign tells, and nothing is spoken."""
+        return Teller() if self.speaker is None or stream.section.mode == "continuous" else self.speaker
 
     def _accept_control(self, server: socket.socket) -> None:
         connection = accept(server)
@@ -387,37 +410,79 @@ class Daemon:
 
     # -- commands ------------------------------------------------------------------------------------------------
 
-    def _stream(self, request: dict[str, Any]) -> StreamRecorder:
+    def _conduct(self, request: dict[str, Any]) -> Conduct:
         name = request.get("stream") or next(iter(self.streams))
-        if not isinstance(name, str) or name not in self.streams:
+        if not isinstance(name, str) or name not in self.conducts:
             raise RefusedError("stream", "没有这一路记录。", f"There is no stream {str(name)[:40]!r}.")
-        return self.streams[name]
+        return self.conducts[name]
 
-    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _ready_to_record(self, conduct: Conduct) -> None:
         if self._ending is not None:
             raise RefusedError("stopping", "设备正在关机。", "The device is being switched off.")
-        stream = self._stream(request)
+        if conduct.stream.session is not None and conduct.stream.session.ending is None:
+            return
         self.spool.collect_garbage()
         if self.spool.full or not self._recovered:
             raise _no_room()
         self._full = False
-        session = stream.open_session("command")
-        return {"session": session.hex(), "stream": stream.section.name}
+
+    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        conduct = self._conduct(request)
+        matter, details = lawful.matter_of(request), lawful.details_of(request)
+        session = conduct.stream.session
+        if session is not None and session.ending is None and conduct.state is State.RECORDING:
+            raise RefusedError("already", "正在记录，无需再次开始。", "A recording is already under way.")
+        self._ready_to_record(conduct)
+        conduct.start("command", matter, details)
+        return _answer(conduct)
+
+    def _press(self, request: dict[str, Any]) -> dict[str, Any]:
+        conduct = self._conduct(request)
+        self._ready_to_record(conduct)
+        conduct.press("command")
+        return _answer(conduct)
 
     def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
-        stream = self._stream(request)
-        session = stream.session
-        stream.end("done", "command")
-        return {"session": session.id.hex() if session else None, "stream": stream.section.name}
+        conduct = self._conduct(request)
+        reason = request.get("reason") or "done"
+        conduct.end(str(reason), statement=request.get("statement") is True, by="command")
+        return _answer(conduct) | {"grace_s": conduct.agency.continuity.grace_seconds}
+
+    def _unsuitable(self, request: dict[str, Any]) -> dict[str, Any]:
+        conduct = self._conduct(request)
+        conduct.unsuitable(str(request.get("reason")))
+        return _answer(conduct)
+
+    def _mark(self, request: dict[str, Any]) -> dict[str, Any]:
+        conduct = self._conduct(request)
+        conduct.mark(lawful.marker_of(request))
+        return _answer(conduct)
+
+    def _details(self, request: dict[str, Any]) -> dict[str, Any]:
+        conduct = self._conduct(request)
+        stated = lawful.details_of(request)
+        if stated is None:
+            raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
+        conduct.add_details(stated)
+        return _answer(conduct)
 
     def _again(self, request: dict[str, Any]) -> dict[str, Any]:
-        stream = self._stream(request)
+        conduct = self._conduct(request)
+        stream = conduct.stream
         if stream.session is None or stream.session.ending is not None:
             raise RefusedError("idle", "没有正在进行的记录。", "Nothing is being recorded.")
         if self.speaker is None:
             raise RefusedError("voice", "本设备未配置语音。", "This device has no voice configured.")
         self.speaker.say_again(stream)
-        return {"session": stream.session.id.hex(), "stream": stream.section.name}
+        return _answer(conduct)
+
+
+def _answer(conduct: Conduct) -> dict[str, Any]:
+    return {
+        "session": conduct.session.hex() if conduct.session else None,
+        "stream": conduct.stream.section.name,
+        "state": conduct.state.value,
+    }
 
 
 def _hello(message: link.Message) -> link.Hello:

@@ -38,6 +38,17 @@ class GapKeeper:
         for track in tracks:
             self._causes.setdefault(track, _Cause(cause, detail))
 
+    def instead(self, tracks: list[str], cause: str) -> None:
+        """These tracks are silent on purpose from now on, whatever else befalls them; signed causes stay."""
+        for track in tracks:
+            if track not in self._begun:
+                self._causes[track] = _Cause(cause, None)
+
+    @property
+    def begun(self) -> frozenset[str]:
+        """Tracks whose silence has been signed and lasts."""
+        return frozenset(self._begun)
+
     def across_boot(
         self,
         tracks: list[str],

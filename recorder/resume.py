@@ -12,7 +12,7 @@ from recorder.assembly import Position
 from recorder.clock import UNSET
 from recorder.evidence import stored
 from recorder.evidence.errors import StoredFormatError
-from recorder.evidence.records import Chunk, SessionOpen
+from recorder.evidence.records import Chunk, NotRecorded, SessionOpen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,6 +97,21 @@ def decide(known: Past, now: Instant) -> Resumption | None:
     if not 0 <= off_ns <= OFF_LONGEST_NS:
         return None
     return Resumption(now.boottime_ns - known.end_ns - off_ns, off_ns)
+
+
+def open_interval(before: Iterable[Record], now: Instant) -> tuple[str, int] | None:
+    """Return reason and beginning of the interval of unsuitable content in which a session was, None for none.
+
+    Its beginning is on this boot's clock; before this boot nobody was there to end it, so it begins with it.
+    """
+    for record in before:
+        body = record.body
+        if isinstance(body, NotRecorded) and body.scope == "interval":
+            if body.end_boottime_ns is not None:
+                return None
+            began_ns = body.start_boottime_ns if record.boot == now.boot else None
+            return body.reason, now.boottime_ns if began_ns is None else began_ns
+    return None
 
 
 def position(known: Past, chunk_path: Path | None) -> Position:

@@ -62,6 +62,8 @@ class Speaker:
         """Sessions that are known, by stream."""
         self._due: dict[int, int] = {}
         """Streams whose session has not been announced, and when it must be at the latest."""
+        self._held: dict[int, list[tuple[str, dict[str, str]]]] = {}
+        """What is to be said behind such an announcement."""
         self._began_ns = clock.boottime_ns()
 
     @property
@@ -112,7 +114,14 @@ class Speaker:
     # -- what is ordered, and what happens -----------------------------------------------------------------------
 
     def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
-        """Speak to everyone present."""
+        """Speak to everyone present; of a session that has just opened, behind its announcement."""
+        self._look(stream.number, stream, self._clock.boottime_ns())
+        if stream.number in self._due:
+            self._held.setdefault(stream.number, []).append((text, arguments or {}))
+            return
+        self._say(stream, text, arguments)
+
+    def _say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         self._obey(self._announcer.say(stream.number, text, arguments or {}, self._clock.boottime_ns()))
 
     def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
@@ -152,6 +161,7 @@ class Speaker:
         if known is not None and (session is None or session.id != known):
             del self._open[number]
             self._due.pop(number, None)
+            self._held.pop(number, None)
             self._announcer.closed(number)
         if session is None:
             return
@@ -164,9 +174,11 @@ class Speaker:
         if due_ns is None or not (stream.sounds or now_ns >= due_ns):
             return
         del self._due[number]
-        text = self._policy.start_text(stream.section.mode, None)
+        text = self._policy.start_text(stream.section.mode, session.matter)
         if text is not None:
-            self.say(stream, text)
+            self._say(stream, text, {"matter": f"matter.{session.matter}"} if session.matter else None)
+        for held, arguments in self._held.pop(number, []):
+            self._say(stream, held, arguments)
 
     def _obey(self, actions: list[Action]) -> None:
         for action in actions:

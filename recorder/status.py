@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recorder.session import State
 from recorder.spool.errors import DiskFullError
 
 if TYPE_CHECKING:
+    from recorder.conduct import Conduct
     from recorder.daemon import Daemon
-    from recorder.stream import StreamRecorder
 
 
 def status(daemon: Daemon) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "device": daemon.config.device.id,
         "clock": now.quality,
         "utc_ns": now.utc_ns,
-        "streams": [_stream(stream, now.boottime_ns) for stream in daemon.streams.values()],
+        "streams": [_stream(conduct, now.boottime_ns) for conduct in daemon.conducts.values()],
         "unreceipted_files": files,
         "unreceipted_size_bytes": size_bytes,
         "free_size_bytes": daemon.spool.free_bytes(),
@@ -33,18 +34,24 @@ def status(daemon: Daemon) -> dict[str, Any]:
     }
 
 
-def _stream(stream: StreamRecorder, now_boottime_ns: int) -> dict[str, Any]:
+def _stream(conduct: Conduct, now_boottime_ns: int) -> dict[str, Any]:
+    stream = conduct.stream
     session = stream.session
     flowing = {track for slot in stream.slots.values() if slot.flows for track in slot.section.tracks}
     state = "ready"
     if session is not None:
         both = {"video", "audio"} <= flowing or flowing == set(stream.tracks)
-        state = "closing" if session.ending else "recording" if both else _degraded(flowing)
+        state = "recording" if both else _degraded(flowing)
+        if session.ending or conduct.state is State.CLOSING:
+            state = "closing"
+        elif session.off is not None:
+            state = "unsuitable"
     elif any(slot.peer is None for slot in stream.slots.values()):
         state = "starting"
     return {
         "name": stream.section.name,
         "state": state,
+        "matter": conduct.matter,
         "session": session.id.hex() if session else None,
         "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,
         "chunks": session.assembler.chunks if session else None,

@@ -2,7 +2,9 @@
 
 A session that is open is in one of three states: *gathering* (the sources' init segments are awaited, at most
 :data:`GATHER_NS`, so that a film has both tracks from its first second), *recording*, and *ending* (the sources
-flush what they hold, at most :data:`FLUSH_NS`). Nothing here pauses, and nothing discards.
+flush what they hold, at most :data:`FLUSH_NS`). In an interval of unsuitable content it is *off*: the sources have been
+stopped, and what they would send is not taken. Nothing here decides when to end or to be off: that is
+:mod:`recorder.session`'s, and :mod:`recorder.conduct` obeys it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder import resume
 from recorder.assembly import Append, Assembler, Begin, End, FragmentRefusedError, Hole
@@ -23,12 +25,15 @@ from recorder.spool.errors import DiskFullError
 from recorder.spool.reader import LogReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from recorder.assembly import Action
     from recorder.clock import Clock
     from recorder.config import SourceSection, StreamSection
+    from recorder.evidence.records import Body
     from recorder.peers import SourcePeer
+    from recorder.session import Open
+    from recorder.spool.media import FileFacts
     from recorder.spool.spool import ChunkFile, OpenSession, Spool
 
 log = logging.getLogger(__name__)
@@ -57,6 +62,28 @@ MAX_CAUSE: Final = 40
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
+
+
+class Ending(NamedTuple):
+    """How a session is to be closed."""
+
+    reason: str
+    closed_by: str
+    statement: bool = False
+    """The officer stated that the work on site is over."""
+
+
+class Recovered(NamedTuple):
+    """What a session was, that goes on after a crash."""
+
+    session: bytes
+    matter: str | None
+    interval: tuple[str, int] | None
+    """Reason and beginning of the interval of unsuitable content that it is in."""
+    power: bool
+    """The machine was off; else only the recorder was."""
+    off_ns: int | None
+    """For how long nothing was recorded, about; None where nobody can tell."""
 
 
 @dataclass(slots=True)
@@ -94,8 +121,15 @@ class Session:
     """Chunks signed so far."""
     end_boottime_ns: int = 0
     """End of what is on the disk."""
-    ending: tuple[str, str] | None = None
-    """Reason and by whom, once the end has been ordered."""
+    matter: str | None = None
+    ending: Ending | None = None
+    """Once the end has been ordered."""
+    off: str | None = None
+    """Why nothing is to be recorded now."""
+    off_complete: bool = False
+    """The sources have flushed what they held before that."""
+    go_on_due: bool = False
+    """It is to go on as soon as they have."""
     ordered_boottime_ns: int = 0
     """When it was ordered."""
     flush_until_ns: int = 0
@@ -115,8 +149,10 @@ class StreamRecorder:
         self.section = section
         self.slots = {name: Slot(name, source) for name, source in section.sources.items()}
         self.session: Session | None = None
-        self._next: tuple[bytes, str] | None = None
-        """Id and trigger of a session that begins as soon as the present one is closed."""
+        self.closed: list[tuple[bytes, str]] = []
+        """Sessions that have been closed, and why, for whoever takes them away."""
+        self._next: tuple[bytes, Open, Ending | None] | None = None
+        """A session that begins as soon as the present one is closed, and its end, if that has been ordered too."""
         self._spool = spool
         self._clock = clock
         self._policy_sha256 = policy_sha256
@@ -128,7 +164,7 @@ class StreamRecorder:
 
     # -- the session ---------------------------------------------------------------------------------------------
 
-    def open_session(self, trigger: str) -> bytes:
+    def open_session(self, order: Open) -> bytes:
         """Begin a recording; return the session's id. While one is ending, it begins as soon as that is closed.
 
         Raises:
@@ -139,12 +175,12 @@ class StreamRecorder:
         if self.session is not None:
             if self.session.ending is None or self._next is not None:
                 raise RefusedError("already", "正在记录，无需再次开始。", "A recording is already under way.")
-            self._next = session_id, trigger
+            self._next = session_id, order, None
         else:
-            self._open(session_id, trigger)
+            self._open(session_id, order)
         return session_id
 
-    def _open(self, session_id: bytes, trigger: str) -> None:
+    def _open(self, session_id: bytes, order: Open) -> None:
         epoch = secrets.token_bytes(16)
         zero = self._clock.boottime_ns()
         sequence, sha256 = self._spool.head(0)
@@ -154,38 +190,109 @@ class StreamRecorder:
             policy_sha256=self._policy_sha256,
             device_head_sequence=sequence,
             device_head_sha256=sha256,
-            trigger=trigger,
+            trigger=order.trigger,
+            matter=order.matter,
+            must_be_whole=order.must_be_whole,
+            linked_session=order.linked_session,
+            link_class=order.link_class,
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
         written = self._spool.append(self.number, session_id, [opened, _media_key(epoch)])
         self.session = Session(
-            session_id, written[0].sequence, zero, epoch, Assembler(zero), GapKeeper(), zero + GATHER_NS, {}
+            session_id,
+            written[0].sequence,
+            zero,
+            epoch,
+            Assembler(zero),
+            GapKeeper(),
+            zero + GATHER_NS,
+            {},
+            matter=order.matter,
         )
         log.info(
-            "stream %s: session %s opened (%s), record %d",
+            "stream %s: session %s opened (%s%s), record %d",
             self.section.name,
             session_id.hex()[:8],
-            trigger,
+            order.trigger,
+            f", {order.link_class}" if order.link_class else "",
             written[0].sequence,
         )
         for slot in self.slots.values():
             self._start(slot)
 
-    def recover(self, found: OpenSession) -> None:
-        """Go on with a session that a crash interrupted, or close it."""
+    def sign(self, bodies: Sequence[Body]) -> None:
+        """Sign records into the open session.
+
+        Raises:
+            RefusedError: nothing is being recorded.
+            DiskFullError: there is no room even for records.
+        """
+        self._spool.append(self.number, self._need_session().id, bodies)
+
+    def sign_file(self, kind: str, content: bytes, body: Callable[[FileFacts], Body]) -> None:
+        """Write a small file (details, a photograph) and sign what makes it part of the open session.
+
+        Args:
+            kind: ``details`` or ``photo``.
+            content: what the file holds.
+            body: makes the record's body from the facts of the file.
+
+        Raises:
+            RefusedError: nothing is being recorded.
+            DiskFullError: there is no room.
+        """
+        session = self._need_session()
+        facts = self._spool.write_file(self.number, kind, session.id, session.epoch, content)
+        self._spool.append(self.number, session.id, [body(facts)])
+
+    def _need_session(self) -> Session:
+        if self.session is None:
+            raise _idle()
+        return self.session
+
+    def interrupt(self, cause: str) -> None:
+        """Record nothing more until :meth:`go_on`: the sources flush what they hold and are stopped."""
+        session = self.session
+        if session is None or session.ending is not None or session.off is not None:
+            return
+        self._stop_sources(session)
+        session.off, session.off_complete, session.go_on_due = cause, False, False
+        self._settle()
+
+    def go_on(self) -> None:
+        """Record again, in the same session."""
+        session = self.session
+        if session is None or session.ending is not None or session.off is None:
+            return
+        if session.off_complete:
+            self._go_on(session)
+        else:
+            session.go_on_due = True
+
+    def _go_on(self, session: Session) -> None:
+        log.info("stream %s: session %s is recorded again", self.section.name, session.id.hex()[:8])
+        session.off, session.off_complete, session.go_on_due = None, False, False
+        session.gather_until_ns = self._clock.boottime_ns() + GATHER_NS
+        session.assembler.expect_holes(self.tracks)
+        for slot in self.slots.values():
+            self._start(slot)
+
+    def recover(self, found: OpenSession) -> Recovered | None:
+        """Go on with a session that a crash interrupted, or close it and return None."""
         assert isinstance(found.opened.body, records.SessionOpen)  # noqa: S101 - the spool looked it up by its kind
         if self.session is not None:
             # Only the newest can go on; one beside it was forgotten.
-            self.session.ending = ("interrupted", "recovery")
+            self.session.ending = Ending("interrupted", "recovery")
             self._close(self.session)
         now = self._clock.now()
-        known = resume.past(found.opened, self._newest(found))
+        newest = self._newest(found)
+        known = resume.past(found.opened, newest)
         how = resume.decide(known, now)
         if how is None:
             end = known.zero_boottime_ns + known.end_ns
-            close = self._close_body(found.opened.sequence, found.chunks, end, "interrupted", "recovery")
+            close = self._close_body(found.opened.sequence, found.chunks, end, Ending("interrupted", "recovery"))
             self._sign_close(found.session, [close])
-            return
+            return None
         assembler = Assembler(how.zero_boottime_ns, resume.position(known, found.last_chunk_path))
         epoch = secrets.token_bytes(16)
         self._spool.append(self.number, found.session, [_media_key(epoch)])
@@ -200,18 +307,29 @@ class StreamRecorder:
             assembler.sources,
             chunks=found.chunks,
             end_boottime_ns=how.zero_boottime_ns + known.end_ns,
+            matter=found.opened.body.matter,
         )
+        interval = resume.open_interval(newest, now)
+        if interval is not None:
+            self.session.off, self.session.off_complete = "unsuitable", True
         if how.off_ns is None:
-            self.session.gaps.because(self.tracks, "restart")
+            self.session.gaps.because(self.tracks, "unsuitable" if interval else "restart")
         else:
             self.session.gaps.across_boot(
                 self.tracks,
-                "power",
+                "unsuitable" if interval else "power",
                 known.boot,
                 how.off_ns + OFF_UNCERTAINTY_NS,
                 start_shift_ns=known.zero_boottime_ns - how.zero_boottime_ns,
             )
-        log.info("stream %s: session %s goes on", self.section.name, found.session.hex()[:8])
+        log.info(
+            "stream %s: session %s goes on%s",
+            self.section.name,
+            found.session.hex()[:8],
+            ", in its interval of unsuitable content" if interval else "",
+        )
+        off_ns = now.boottime_ns - self.session.end_boottime_ns
+        return Recovered(found.session, self.session.matter, interval, how.off_ns is not None, off_ns)
 
     def _newest(self, found: OpenSession) -> list[records.Record]:
         """Return the session's newest records, newest first: enough to see each track's end."""
@@ -221,68 +339,84 @@ class StreamRecorder:
         entries = (reader.find(sequence) for sequence in range(found.last.sequence, oldest - 1, -1))
         return [entry.record for entry in entries if entry is not None and entry.record.session == found.session]
 
-    def end(self, reason: str, closed_by: str) -> None:
+    def end(self, reason: str, closed_by: str, *, statement: bool = False) -> None:
         """Order the end: the sources flush what they hold, then the session is closed.
 
         Raises:
             RefusedError: nothing is being recorded.
         """
+        ending = Ending(reason, closed_by, statement)
         if self._next is not None:
-            self._next = None  # it had not begun
+            self._next = *self._next[:2], ending
             return
-        if self.session is None or self.session.ending is not None:
-            raise RefusedError("idle", "没有正在进行的记录。", "Nothing is being recorded.")
-        now = self._clock.boottime_ns()
-        self.session.ending = (reason, closed_by)
-        self.session.ordered_boottime_ns = now
-        self.session.flush_until_ns = now + FLUSH_NS
+        session = self._need_session()
+        if session.ending is not None:
+            raise _idle()
+        self._stop_sources(session)
+        session.ending = ending
+        session.ordered_boottime_ns = self._clock.boottime_ns()
+        self._settle()
+
+    def _stop_sources(self, session: Session) -> None:
+        """Let the sources send what they hold and stop, unless they are about it already."""
+        if session.off is not None and not session.off_complete:
+            return
+        session.flush_until_ns = self._clock.boottime_ns() + FLUSH_NS
         for slot in self.slots.values():
             slot.ended = slot.peer is None or not slot.started
             if slot.peer is not None:
-                self._send(slot, link.Stop(session=self.session.id))
-        self._close_if_flushed()
+                self._send(slot, link.Stop(session=session.id))
 
-    def shut_down(self) -> None:
-        """The device is being switched off: end what is open, begin nothing more."""
-        self._next = None
-        if self.session is not None and self.session.ending is None:
-            self.end("shutdown", "device")
-
-    def _close_if_flushed(self) -> None:
+    def _settle(self) -> None:
+        """When the sources have sent what they held, close the session, or let it be off."""
         session = self.session
-        if session is None or session.ending is None or session.waits_for_room:
+        if session is None or session.waits_for_room:
+            return
+        if session.ending is None and (session.off is None or session.off_complete):
             return
         if not all(slot.ended for slot in self.slots.values()) and self._clock.boottime_ns() < session.flush_until_ns:
             return
         self._release_pending(session)
         self._run(session.assembler.finish())
-        self._close(session)
+        if session.ending is not None:
+            self._close(session)
+        elif session.off is not None:
+            session.off_complete = True
+            session.gaps.instead(self.tracks, session.off)
+            for slot in self.slots.values():
+                slot.started = slot.has_init = slot.flows = False
+            log.info("stream %s: session %s is off (%s)", self.section.name, session.id.hex()[:8], session.off)
+            if session.go_on_due:
+                self._go_on(session)
 
     def _close(self, session: Session) -> None:
         """Sign what closes the session; where there is no room for it, all stays as it is, to be tried again."""
+        ending = session.ending or Ending("fault", "device")
         if not session.last_bodies:
-            reason, closed_by = session.ending or ("fault", "device")
             end = max(session.end_boottime_ns, session.zero_boottime_ns)
             if session.ordered_boottime_ns - end > SILENT_NS:
                 end = session.ordered_boottime_ns  # until then more was wanted, and nothing came
             gaps = [*session.due_gaps, *session.gaps.over(self._unfinished(session, end))]
-            close = self._close_body(session.open_sequence, session.chunks, end, reason, closed_by)
+            close = self._close_body(session.open_sequence, session.chunks, end, ending)
             session.last_bodies = [*gaps, close]
         self._sign_close(session.id, session.last_bodies)
         self.session = None
         for slot in self.slots.values():
             slot.started = slot.has_init = slot.flows = False
         if self._next is not None:
-            (session_id, trigger), self._next = self._next, None
-            self._open(session_id, trigger)
+            (session_id, order, next_ending), self._next = self._next, None
+            self._open(session_id, order)
+            if next_ending is not None:
+                self.end(next_ending.reason, next_ending.closed_by, statement=next_ending.statement)
 
     def _close_body(
-        self, open_sequence: int, chunks: int, end_boottime_ns: int, reason: str, closed_by: str
+        self, open_sequence: int, chunks: int, end_boottime_ns: int, ending: Ending
     ) -> records.SessionClose:
         sequence, sha256 = self._spool.head(0)
         return records.SessionClose(
-            reason=reason,
-            closed_by=closed_by,
+            reason=ending.reason,
+            closed_by=ending.closed_by,
+            statement=ending.statement,
             open_sequence=open_sequence,
             chunks=chunks,
             end_boottime_ns=max(end_boottime_ns, 0),
@@ -295,6 +429,7 @@ class StreamRecorder:
         written = self._spool.append(self.number, session_id, bodies)
         close = bodies[-1]
         assert isinstance(close, records.SessionClose)  # noqa: S101 - the callers put it last
+        self.closed.append((session_id, close.reason))
         self._tell_gaps([body for body in bodies if isinstance(body, records.Gap)])
         log.info(
             "stream %s: session %s closed (%s, by %s), %d chunks, record %d",
@@ -315,7 +450,7 @@ class StreamRecorder:
         if session is None:
             return
         if not session.waits_for_room:
-            session.ending = ("storage", "device")
+            session.ending = Ending("storage", "device")
             session.pending = []
             for slot in self.slots.values():
                 self._send(slot, link.Stop(session=session.id))
@@ -363,6 +498,7 @@ class StreamRecorder:
         if (
             session is not None
             and session.ending is None
+            and session.off is None
             and hello.instance is not None
             and hello.session == session.id
         ):
@@ -377,7 +513,7 @@ class StreamRecorder:
 
     def _start(self, slot: Slot) -> None:
         session = self.session
-        if session is None or session.ending is not None or slot.peer is None:
+        if session is None or session.ending is not None or session.off is not None or slot.peer is None:
             return
         track_ids = {track: TRACK_IDS[track] for track in slot.section.tracks}
         slot.has_init = slot.flows = slot.ended = False
@@ -406,7 +542,7 @@ class StreamRecorder:
         elif session is None:
             return  # late messages of a session that has been closed
         elif isinstance(message, link.Init):
-            if message.session == session.id and not session.waits_for_room:
+            if message.session == session.id and not session.waits_for_room and not session.off_complete:
                 self._init(session, slot, message, payload)
         elif isinstance(message, link.Fragment):
             if not slot.has_init or session.waits_for_room:
@@ -419,7 +555,7 @@ class StreamRecorder:
                 self._fragment(session, slot, message, payload)
         elif isinstance(message, link.Ended) and message.session == session.id:
             slot.ended = True
-            self._close_if_flushed()
+            self._settle()
 
     def _init(self, session: Session, slot: Slot, message: link.Init, payload: bytes) -> None:
         self._release_of(session, slot)
@@ -438,7 +574,13 @@ class StreamRecorder:
             slot.has_init = False
             for track in slot.section.tracks:
                 self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
-            self._close_if_flushed()
+            self._settle()
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Tracks that have been silent for so long that it has been signed, other than on purpose."""
+        session = self.session
+        return session.gaps.begun if session is not None and session.off is None else frozenset()
 
     @property
     def can_listen(self) -> bool:
@@ -473,9 +615,10 @@ class StreamRecorder:
         now = self._clock.boottime_ns()
         if session.gather_until_ns is not None and now >= session.gather_until_ns:
             self._release_pending(session)
+        wanted = session.ending is None and session.off is None
         for slot in self.slots.values():
             silent_ns = now - slot.heard_boottime_ns
-            if slot.peer is not None and silent_ns > slot.section.stall_after_s * 1e9 + HUNG_NS and not session.ending:
+            if slot.peer is not None and silent_ns > slot.section.stall_after_s * 1e9 + HUNG_NS and wanted:
                 session.gaps.because(slot.section.tracks, LOST_CAUSE[slot.section.tracks[0]], "source hung")
                 log.warning(
                     "source %s/%s has been silent for %d ms and is ended",
@@ -485,11 +628,11 @@ class StreamRecorder:
                 )
                 slot.peer.kill()
                 slot.heard_boottime_ns = now
-        if session.gather_until_ns is None and session.ending is None:
+        if session.gather_until_ns is None and (wanted or (session.off_complete and session.ending is None)):
             begun = session.gaps.begins(self._ends(session), now)
             self._sign_gaps(session, begun)
             session.assembler.expect_holes([track for gap in begun for track in gap.tracks])
-        self._close_if_flushed()
+        self._settle()
 
     def _event(self, slot: Slot, event: link.Event) -> None:
         if event.event in QUIET_EVENTS:
@@ -619,3 +762,7 @@ class StreamRecorder:
 
 def _media_key(epoch: bytes) -> records.MediaKey:
     return records.MediaKey(epoch=epoch, sealing=stored.SEALING_NONE)
+
+
+def _idle() -> RefusedError:
+    return RefusedError("idle", "没有正在进行的记录。", "Nothing is being recorded.")

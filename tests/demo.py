@@ -218,7 +218,7 @@ class Demo:
             site.check_running()
             self.progress(site, time.monotonic() - began)
         self.step("stop")
-        self.liuhen("stop", "--config", site.device_config)
+        self.liuhen("stop", "--over", "--config", site.device_config)
         return session
 
     def progress(self, site: Site, seconds: float) -> None:

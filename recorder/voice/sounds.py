@@ -112,12 +112,12 @@ class Voice:
         self._pinyin = pinyin
 
     def words(self, text: str, language: str, arguments: Mapping[str, str]) -> str:
-        """Return a text with everything filled in; an argument that is the id of a text is put in as that text.
+        """Return a text with everything filled in, see :func:`spoken_argument`.
 
         Raises:
             SoundError: there is no such text, or an argument is missing.
         """
-        named = {key: texts.text(value, language) if texts.known(value) else value for key, value in arguments.items()}
+        named = {key: spoken_argument(value, language) for key, value in arguments.items()}
         try:
             return texts.text(text, language, **({"agency": self._agency[language]} | named))
         except KeyError as error:
@@ -182,6 +182,24 @@ class Voice:
                 _write(folder / name, sound.wav())
                 made.append((name, RENDERED, sound))
         return made
+
+
+def spoken_argument(value: str, language: str) -> str:
+    """Return what is filled into a text.
+
+    Args:
+        value: ``length:`` and nanoseconds, ``count:`` and a number, ``digits:`` and a number that is read digit by
+            digit, the id of a text, or the words themselves.
+        language: ``zh`` or ``en``.
+    """
+    kind, _, rest = value.partition(":")
+    if kind == "length" and rest.isdecimal():
+        return speech.length(int(rest), language)
+    if kind == "count" and rest.isdecimal():
+        return speech.count(int(rest), language)
+    if kind == "digits":
+        return speech.digits(rest, language)
+    return texts.text(value, language) if texts.known(value) else value
 
 
 def _write(path: Path, data: bytes) -> None:

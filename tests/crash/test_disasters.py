@@ -30,7 +30,7 @@ def record_session(site: Site) -> None:
     site.ask("start")
     site.wait_for(lambda: state(site) == "recording", "recording")
     time.sleep(RECORD_S)  # the recording has to have some length
-    site.ask("stop")
+    site.ask("stop", statement=True)
     site.wait_for(lambda: state(site) == "ready", "closed")
 
 

@@ -59,7 +59,7 @@ def test_uplink_store_and_broker_killed_twenty_times_each_lose_and_free_nothing(
         site.ask("start")
         # The recording has to have some length; nothing is waited for.
         time.sleep(RECORD_S)
-        site.ask("stop")
+        site.ask("stop", statement=True)
         site.wait_for(lambda: state(site) == "ready", "closed")
         site.uplink.start()
         total = len(chunks(site.spool))

@@ -55,7 +55,7 @@ def test_recorder_killed_at_random_moments_loses_no_numbered_frame_it_had(tmp_pa
             site.recorder.kill()
             site.start_recorder()
         site.wait_for(lambda: state(site) == "recording", "recording again")
-        site.ask("stop")
+        site.ask("stop", statement=True)
         site.wait_for(lambda: state(site) == "ready", "closed")
         site.recorder.stop()
 

@@ -41,7 +41,7 @@ def test_camera_killed_twenty_times_leaves_signed_gaps_and_the_sound_whole(tmp_p
             os.kill(pid, signal.SIGKILL)
             site.wait_for(lambda pid=pid: camera(site) not in (pid, None), "another camera process", 30)
         site.wait_for(lambda: state(site) == "recording", "both tracks flow", 30)
-        site.ask("stop")
+        site.ask("stop", statement=True)
         site.wait_for(lambda: state(site) == "ready", "closed")
         site.recorder.stop()
 

@@ -158,7 +158,7 @@ def test_a_camera_that_cannot_be_reached_is_said_and_the_sound_is_recorded(
             site.ask("start")
             site.wait_for(lambda: "gap begins of video" in site.recorder.log(), "the gap is signed")
             keep_recording(site, 1)
-            site.ask("stop")
+            site.ask("stop", statement=True)
             site.wait_for(lambda: site.ask("status")["streams"][0]["session"] is None, "closed")
             site.recorder.stop()
             log = site.recorder.log()

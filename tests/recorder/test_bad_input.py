@@ -115,7 +115,7 @@ def test_a_missing_camera_leaves_the_sound_and_a_signed_gap(tmp_path: Path) -> N
         site.ask("start")
         site.wait_for(lambda: state(site) == "audio_only", "sound alone is recorded")
         site.wait_for(lambda: bool(chunks(site.spool)), "a chunk of sound")
-        site.ask("stop")
+        site.ask("stop", statement=True)
         site.wait_for(lambda: site.ask("status")["streams"][0]["session"] is None, "closed")
         site.recorder.stop()
     assert all(set(chunk.tracks) == {"audio"} for _, chunk in chunks(site.spool))

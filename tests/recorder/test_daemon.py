@@ -19,6 +19,7 @@ from recorder.config import DeviceConfig, DeviceSection, KeysSection, SourceSect
 from recorder.control import RefusedError
 from recorder.daemon import Daemon
 from recorder.evidence.records import Chunk, SessionClose, SessionOpen
+from recorder.source import link
 from recorder.spool import steps
 from tests.support.session import assert_chain, stream_records
 from tests.support.site import Site
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from recorder.session import Open
+
 OUTSIDE = """
 [[streams]]
 name = "camera"
@@ -37,11 +40,13 @@ name = "camera"
 kind = "synthetic"
 tracks = ["video"]
 spawn = false
+stall_after_s = 30.0
 
 [streams.sources.microphone]
 kind = "synthetic"
 tracks = ["audio"]
 spawn = false
+stall_after_s = 30.0
 """
 """Sources that the recorder does not start: the tests are they."""
 
@@ -68,7 +73,8 @@ def record_some(site: Site, source: SourceEnd, fragments: int = 6) -> None:
     for _ in range(fragments):
         source.fragment()
     site.wait_for(lambda: state(site) == "audio_only", "sound is recorded")
-    site.ask("stop")
+    site.ask("stop", statement=True)
+    source.expect(link.Stop, 20)
     source.ended()
     site.wait_for(lambda: site.ask("status")["streams"][0]["session"] is None, "closed")
     found = stream_records(site.spool)
@@ -137,15 +143,15 @@ def test_a_malformed_request_harms_nobody(site: Site, sent: bytes) -> None:
     assert state(site) == "starting"
 
 
-def test_many_starts_and_stops_and_an_end_in_between_leave_one_chain(site: Site) -> None:
+def test_many_requests_and_an_end_in_between_leave_one_chain(site: Site) -> None:
     source = sound(site)
     done = threading.Event()
 
     def hammer() -> None:
         while not done.is_set():
-            for command in ("start", "stop"):
+            for command in ("start", "mark", "stop", "press", "unsuitable", "press", "again"):
                 with contextlib.suppress(RefusedError, OSError):
-                    site.ask(command)
+                    site.ask(command, statement=True, reason="done" if command == "stop" else "privacy")
 
     thread = threading.Thread(target=hammer)
     thread.start()
@@ -193,8 +199,8 @@ def test_a_signal_in_the_middle_of_a_record_does_not_use_its_sequence_twice(tmp_
     usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     opening = daemon.streams["camera"].open_session
 
-    def opened(trigger: str) -> bytes:
-        session = opening(trigger)
+    def opened(order: Open) -> bytes:
+        session = opening(order)
         sizes[0] = spool.layout.log(log_id).stat().st_size
         steps.hook = interrupt
         return session
@@ -218,7 +224,10 @@ def test_a_start_while_ending_is_answered_with_a_new_session(site: Site) -> None
     first = site.ask("start")["session"]
     source.begin()
     source.fragment()
-    site.ask("stop")
+    site.ask("stop", statement=True)
+    assert site.ask("start")["session"] == first, "in the grace it goes on"
+    site.ask("stop", statement=True)
+    source.expect(link.Stop, 20)
     second = site.ask("start")["session"]
     assert second != first
     source.ended()

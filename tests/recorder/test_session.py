@@ -35,7 +35,7 @@ from recorder.session import (
 )
 
 SECRET = frozenset({"trade_secret", "privacy", "text_sufficient"})
-POLICY = Policy(must=frozenset({"seal_seize"}), whole=frozenset({"hearing"}), not_recorded=SECRET)
+POLICY = Policy(whole=frozenset({"hearing"}), not_recorded=SECRET, reminder_ns=900 * SECOND_NS)
 
 
 def kinds(orders: list[Order]) -> list[type]:
@@ -76,8 +76,8 @@ def test_unsuitable_content_is_an_interval_whose_reason_is_spoken_first() -> Non
     ]
     orders = rules.spoken("say.end.unsuitable", 9 * SECOND_NS)
     assert kinds(orders) == [Sign, Interrupt]
-    assert rules.tick(9 * SECOND_NS + REMIND_NS) == [Cue("cue.unsuitable.reminder", {"minutes": "1"})]
-    assert rules.tick(9 * SECOND_NS + 2 * REMIND_NS) == [Cue("cue.unsuitable.reminder", {"minutes": "2"})]
+    assert rules.tick(9 * SECOND_NS + REMIND_NS) == [Cue("cue.unsuitable.reminder", {"minutes": "count:1"})]
+    assert rules.tick(9 * SECOND_NS + 2 * REMIND_NS) == [Cue("cue.unsuitable.reminder", {"minutes": "count:2"})]
     orders = rules.press(150 * SECOND_NS)
     assert kinds(orders) == [GoOn, Sign, Say]
     over = orders[1].body
@@ -121,10 +121,10 @@ def test_a_start_is_never_refused_and_is_linked_as_what_it_is(
 
 @pytest.mark.rule("R4")
 def test_a_policy_may_refuse_a_restart_once_but_never_a_matter_that_must_be_recorded() -> None:
-    strict = Policy(must=frozenset({"seal_seize"}), refuses_restart=True)
+    strict = Policy(refusable=frozenset({"questioning"}))
     rules = SessionRules(strict, Ended(b"s" * 16, "done", 0))
-    assert kinds(rules.start(SECOND_NS, "button")) == [Say, Cue]
-    assert isinstance(rules.start(2 * SECOND_NS, "button")[0], Open)
+    assert kinds(rules.start(SECOND_NS, "button", "questioning")) == [Say, Cue]
+    assert isinstance(rules.start(2 * SECOND_NS, "button", "questioning")[0], Open)
     rules = SessionRules(strict, Ended(b"s" * 16, "done", 0))
     assert isinstance(rules.start(SECOND_NS, "button", "seal_seize")[0], Open)
 
@@ -135,6 +135,7 @@ def test_ten_shops_in_one_street_are_ten_separate_recordings() -> None:
         (opened, *_) = rules.start(shop * 300 * SECOND_NS, "button")
         assert isinstance(opened, Open)
         assert opened.linked_session is None
+        rules.opened(bytes([shop]) * 16)
         rules.end(shop * 300 * SECOND_NS + SECOND_NS, "moved", statement=True, by="button")
         rules.tick(shop * 300 * SECOND_NS + 20 * SECOND_NS)
         rules.closed(bytes([shop]) * 16, "moved", shop * 300 * SECOND_NS + 20 * SECOND_NS)
@@ -154,62 +155,131 @@ def test_the_device_itself_ends_at_once_whatever_was_going_on() -> None:
         assert rules.tick(100 * SECOND_NS) == []
 
 
+@pytest.mark.rule("R4")
+def test_a_press_while_the_session_before_is_being_closed_begins_the_next_linked_to_it() -> None:
+    rules = recording()
+    rules.opened(b"1" * 16)
+    rules.end(0, "done", statement=True, by="button")
+    rules.tick(GRACE_NS)
+    (opened, *_) = rules.press(GRACE_NS + 1)
+    assert isinstance(opened, Open)
+    assert (opened.linked_session, opened.link_class) == (b"1" * 16, "intermittent")
+    rules.opened(b"2" * 16)
+    rules.closed(b"1" * 16, "done", GRACE_NS + 2)
+    assert rules.state is State.RECORDING
+
+
+def test_a_hearing_that_was_adjourned_goes_on_as_a_hearing() -> None:
+    rules = SessionRules(POLICY)
+    rules.start(0, "button", "hearing")
+    rules.opened(b"1" * 16)
+    rules.end(SECOND_NS, "adjourned", statement=False, by="command")
+    rules.tick(SECOND_NS + GRACE_NS)
+    rules.closed(b"1" * 16, "adjourned", 20 * SECOND_NS)
+    opened, told = rules.press(7200 * SECOND_NS)
+    assert isinstance(opened, Open)
+    assert (opened.matter, opened.must_be_whole, opened.link_class) == ("hearing", True, "lawful-adjourned")
+    assert told == Say("say.resume.hearing")
+
+
+@pytest.mark.rule("R10")
+def test_a_crash_inside_an_interval_of_unsuitable_content_does_not_end_it() -> None:
+    rules = SessionRules(POLICY)
+    (reminder,) = rules.recovered(b"1" * 16, 300 * SECOND_NS, None, ("privacy", 180 * SECOND_NS))
+    assert reminder == Cue("cue.unsuitable.reminder", {"minutes": "count:2"})
+    assert rules.state is State.UNSUITABLE
+    orders = rules.press(360 * SECOND_NS)
+    assert kinds(orders) == [GoOn, Sign, Say]
+    assert orders[1].body.start_boottime_ns == 180 * SECOND_NS
+
+
+def test_everyone_is_reminded_and_told_what_is_missing() -> None:
+    rules = recording()
+    assert rules.tick(899 * SECOND_NS) == []
+    assert rules.tick(900 * SECOND_NS) == [Say("say.reminder")]
+    both = frozenset({"video", "audio"})
+    assert rules.silent(frozenset({"video"}), both) == [Say("say.degraded.audio_only")]
+    assert rules.silent(frozenset({"video"}), both) == []
+    assert rules.silent(frozenset(), both) == [Say("say.degraded.restored")]
+    assert rules.silent(frozenset({"audio"}), both) == [Say("say.degraded.video_only")]
+
+
 class AnySequence(RuleBasedStateMachine):
     """Whatever people, the device and time do: sessions open and close in turn, and media are off only in intervals."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now_ns = 0
-        self.open = False
+        self.number = count(1)
+        self.current: bytes | None = None
+        self.closing: list[tuple[bytes, str]] = []
+        """Sessions whose close has been ordered, and is not signed yet."""
         self.media = False
-        self.opened = count()
         self.rules = SessionRules(POLICY)
 
     def obey(self, orders: list[Order]) -> None:
         for order in orders:
             if isinstance(order, Open):
-                assert not self.open
-                self.open = self.media = True
+                assert self.current is None
+                self.current, self.media = next(self.number).to_bytes(16, "big"), True
+                self.rules.opened(self.current)
+                assert order.linked_session != self.current
             elif isinstance(order, Close):
-                assert self.open
-                self.open = self.media = False
-                self.rules.closed(bytes(16), order.reason, self.now_ns)
+                assert self.current is not None
+                self.closing.append((self.current, order.reason))
+                self.current, self.media = None, False
             elif isinstance(order, Interrupt):
-                assert self.open
+                assert self.current is not None
                 assert self.media
                 self.media = False
             elif isinstance(order, GoOn):
-                assert self.open
+                assert self.current is not None
                 assert not self.media
                 self.media = True
             elif isinstance(order, Sign):
-                assert self.open
+                assert self.current is not None
 
     @rule(seconds=st.integers(0, 2000))
     def time(self, seconds: int) -> None:
         self.now_ns += seconds * SECOND_NS
         self.obey(self.rules.tick(self.now_ns))
 
+    @precondition(lambda self: self.closing)
+    @rule()
+    def signed(self) -> None:
+        session, reason = self.closing.pop(0)
+        self.obey(self.rules.closed(session, reason, self.now_ns))
+
+    @precondition(lambda self: self.current is not None)
+    @rule()
+    def full_disk(self) -> None:
+        for session, reason in self.closing:
+            self.rules.closed(session, reason, self.now_ns)
+        assert self.current is not None
+        self.closing, self.media = [], False
+        closed, self.current = self.current, None
+        assert self.rules.closed(closed, "storage", self.now_ns) == [Say("say.end.storage")]
+
     @rule(matter=st.sampled_from([None, "hearing", "seal_seize"]))
     def start(self, matter: str | None) -> None:
-        was_open = self.open
+        was_open = self.current is not None
         self.obey(self.rules.start(self.now_ns, "button", matter))
-        assert self.open, "a start is recorded"
+        assert self.current is not None, "a start is recorded"
         if not was_open:
             assert self.media
 
     @rule()
     def press(self) -> None:
         self.obey(self.rules.press(self.now_ns))
-        assert self.open
+        assert self.current is not None
         assert self.media, "a press always leads to recording"
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.current is not None)
     @rule(reason=st.sampled_from(ENDS))
     def end(self, reason: str) -> None:
         self.obey(self.rules.end(self.now_ns, reason, statement=True, by="button"))
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.current is not None)
     @rule()
     def unsuitable(self) -> None:
         self.obey(self.rules.unsuitable(self.now_ns, "privacy"))
@@ -218,14 +288,28 @@ class AnySequence(RuleBasedStateMachine):
     def spoken(self) -> None:
         self.obey(self.rules.spoken("say.end.unsuitable", self.now_ns))
 
+    @precondition(lambda self: self.current is not None)
+    @rule()
+    def crash(self) -> None:
+        interval = ("privacy", self.now_ns) if self.rules.state is State.UNSUITABLE else None
+        assert self.current is not None
+        self.closing = []
+        self.rules = SessionRules(POLICY)
+        self.obey(self.rules.recovered(self.current, self.now_ns, None, interval))
+        self.media = interval is None
+
     @rule(reason=st.sampled_from(AUTOMATIC))
     def device(self, reason: str) -> None:
         self.obey(self.rules.automatic(self.now_ns, reason))
 
+    @rule(tracks=st.frozensets(st.sampled_from(["video", "audio"])))
+    def silent(self, tracks: frozenset[str]) -> None:
+        self.obey(self.rules.silent(tracks, frozenset({"video", "audio"})))
+
     @invariant()
     def media_are_off_only_in_an_interval(self) -> None:
-        assert self.open == (self.rules.state is not State.IDLE)
-        if self.open:
+        assert (self.current is None and not self.closing) == (self.rules.state is State.IDLE)
+        if self.current is not None:
             assert self.media == (self.rules.state is not State.UNSUITABLE)
 
 

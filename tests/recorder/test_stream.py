@@ -10,6 +10,7 @@ import pytest
 from recorder.control import RefusedError
 from recorder.evidence.records import Chunk, Gap, SessionClose, SessionOpen
 from recorder.peers import PeerLostError
+from recorder.session import Open
 from recorder.source import link
 from recorder.source.link import Counts
 from tests.support.spools import Site, make_site
@@ -29,7 +30,7 @@ def bench(tmp_path: Path) -> StreamBench:
 def gathered(bench: StreamBench) -> tuple:
     """Both sources connected, started and with their init segments."""
     camera, microphone = bench.connect("camera"), bench.connect("microphone")
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     for line in (camera, microphone):
         line.far.begin()
         bench.take(line)
@@ -68,7 +69,7 @@ def test_both_tracks_are_recorded_and_closed(bench: StreamBench) -> None:
 
 def test_a_stop_before_the_first_fragment_still_gets_what_the_source_holds(bench: StreamBench) -> None:
     camera, microphone = bench.connect("camera"), bench.connect("microphone")
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     bench.clock.advance(0.4)
     bench.stream.end("done", "command")
     for line in (camera, microphone):
@@ -83,7 +84,7 @@ def test_a_stop_before_the_first_fragment_still_gets_what_the_source_holds(bench
 
 def test_a_source_that_does_not_answer_the_stop_is_waited_for_only_so_long(bench: StreamBench) -> None:
     bench.connect("camera")
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     bench.stream.end("done", "command")
     bench.clock.advance(3.1)
     bench.stream.tick()
@@ -95,10 +96,10 @@ def test_a_start_while_the_last_session_is_ending_begins_a_new_one(bench: Stream
     play(bench, 2, camera, microphone)
     first = bench.stream.session.id
     bench.stream.end("done", "command")
-    second = bench.stream.open_session("command")
+    second = bench.stream.open_session(Open("command"))
     assert second != first
     with pytest.raises(RefusedError):
-        bench.stream.open_session("command")
+        bench.stream.open_session(Open("command"))
     for line in (camera, microphone):
         line.far.fragment()
         line.far.ended()
@@ -118,17 +119,20 @@ def test_a_start_while_the_last_session_is_ending_begins_a_new_one(bench: Stream
     assert bench.stream.session.file is not None
 
 
-def test_a_stop_takes_back_a_start_that_waits(bench: StreamBench) -> None:
+def test_a_start_that_was_ended_before_it_could_begin_is_on_record_all_the_same(bench: StreamBench) -> None:
     lines = gathered(bench)
     play(bench, 2, *lines)
     bench.stream.end("done", "command")
-    bench.stream.open_session("command")
-    bench.stream.end("done", "command")
+    bench.stream.open_session(Open("command"))
+    bench.stream.end("battery", "device")
     for line in lines:
         line.far.ended()
         bench.take(line)
+    bench.clock.advance(3.1)
+    bench.stream.tick()
     assert bench.stream.session is None
-    assert len(bench.bodies(SessionOpen)) == len(bench.bodies(SessionClose)) == 1
+    assert [body.reason for body in bench.bodies(SessionClose)] == ["done", "battery"]
+    assert len(bench.bodies(SessionOpen)) == 2
 
 
 # -- gathering --------------------------------------------------------------------------------------------------------
@@ -136,7 +140,7 @@ def test_a_stop_takes_back_a_start_that_waits(bench: StreamBench) -> None:
 
 def test_sound_alone_is_recorded_within_the_gather_time(bench: StreamBench) -> None:
     microphone = bench.connect("microphone")
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     microphone.far.begin()
     bench.take(microphone)
     play(bench, 2.5, microphone)
@@ -151,7 +155,7 @@ def test_sound_alone_is_recorded_within_the_gather_time(bench: StreamBench) -> N
 
 def test_a_source_that_dies_while_the_others_are_awaited_loses_nothing(bench: StreamBench) -> None:
     camera = bench.connect("camera")
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     camera.far.begin()
     for _ in range(2):
         bench.clock.advance(0.5)
@@ -173,7 +177,7 @@ def test_a_source_that_dies_while_the_others_are_awaited_loses_nothing(bench: St
 
 def test_what_waits_while_gathering_is_bounded(bench: StreamBench) -> None:
     camera = bench.connect("camera")
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     camera.far.begin()
     bench.take(camera)
     # One large and false fragment after another, faster than time.
@@ -247,7 +251,7 @@ def test_an_event_with_too_much_to_say_is_cut(bench: StreamBench) -> None:
 def test_a_camera_cannot_speak_for_the_sound(bench: StreamBench) -> None:
     camera = bench.connect("camera")
     microphone = bench.connect("microphone")
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     camera.far.session = camera.far.expect(link.Start).session
     camera.far.init, camera.far.fragments = microphone.far.init, microphone.far.fragments
     camera.far.send_init()
@@ -319,7 +323,7 @@ def test_both_sources_dead_at_the_end_is_a_signed_gap(bench: StreamBench, dead_s
 
 
 def test_no_source_at_all_is_a_signed_gap(bench: StreamBench) -> None:
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     for _ in range(10):
         bench.clock.advance(1)
         bench.stream.tick()
@@ -360,9 +364,9 @@ def test_the_gap_of_a_power_loss_begins_on_the_clock_of_the_boot_before(bench: S
 def test_a_session_that_was_left_open_beside_a_newer_one_is_closed(tmp_path: Path) -> None:
     site: Site = make_site(tmp_path / "site")
     bench = StreamBench(site)
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     bench.stream.session = None  # a program that forgot
-    bench.stream.open_session("command")
+    bench.stream.open_session(Open("command"))
     bench.spool.close()
     bench.start()
     assert [body.closed_by for body in bench.bodies(SessionClose)] == ["recovery"]

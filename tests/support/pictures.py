@@ -124,7 +124,7 @@ def keep_recording(site: Site, seconds: float) -> None:
 def export_session(site: Site, package: Path) -> Recorded:
     """Stop, wait until the store holds everything, export and verify."""
     session = str(site.ask("status")["streams"][0]["session"])
-    site.ask("stop")
+    site.ask("stop", statement=True)
     site.wait_for(lambda: site.ask("status")["streams"][0]["session"] is None, "the session is closed")
     site.wait_for(lambda: site.ask("status")["unreceipted_files"] == 0, "all media are receipted", 120)
     site.recorder.stop()

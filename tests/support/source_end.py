@@ -68,6 +68,7 @@ class SourceEnd:
     def expect(self, form: type[M], timeout_s: float = 10.0) -> M:
         """Return the next message of a form; others are kept in :attr:`seen`."""
         deadline = time.monotonic() + timeout_s
+        self.socket.settimeout(timeout_s)
         while time.monotonic() < deadline:
             for at, message in enumerate(self.seen):
                 if isinstance(message, form):

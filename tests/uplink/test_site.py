@@ -30,7 +30,7 @@ def test_a_recording_is_handed_over_and_freed(tmp_path: Path) -> None:
         receipts = site.spool / "receipts" / "receipts.log"
         kept = receipts.stat().st_size
         wait_for(lambda: receipts.stat().st_size > kept + 5000, "receipts after the restarts", 30)
-        ask(site.run, {"command": "stop"})
+        ask(site.run, {"command": "stop", "statement": True})
         # The window in which receipted files stay is 0 hours here, so what has been handed over goes.
         wait_for(lambda: not any(path.is_file() for path in media.rglob("*")), "all freed", 60)
         wait_for(

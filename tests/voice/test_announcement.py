@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import av
 import pytest
 
+from recorder.announce import TELLING
 from recorder.evidence import records
 from recorder.source.listen import Listening, pattern
 from recorder.voice.sounds import RENDERED, read_wav
@@ -81,7 +82,7 @@ def session(site: Site, room: PulseServer) -> Iterator[Callable[[], None]]:
 
     yield begin
     if _state(site) != "ready":
-        site.ask("stop")
+        site.ask("stop", statement=True, reason="moved")
         site.wait_for(lambda: _state(site) == "ready", "the session has ended")
 
 
@@ -97,7 +98,9 @@ def _session(site: Site) -> list[records.Record]:
 
 
 def _announcements(site: Site) -> list[records.Announcement]:
-    return [one.body for one in _session(site) if isinstance(one.body, records.Announcement)]
+    """Return what became of the texts that tell the party of the recording."""
+    signed = [one.body for one in _session(site) if isinstance(one.body, records.Announcement)]
+    return [one for one in signed if one.text.startswith(TELLING)]
 
 
 def _wait(site: Site, count: int = 1) -> list[records.Announcement]:
@@ -121,7 +124,7 @@ def test_it_records_first_then_speaks_and_hears_itself(site: Site, session: Call
     site.ask("again")
     again = _wait(site, 2)[1]
     assert (again.text, again.heard) == ("say.again", "heard")
-    site.ask("stop")
+    site.ask("stop", statement=True, reason="moved")
     site.wait_for(lambda: _state(site) == "ready", "the session has ended")
     assert _found_in_film(site, opened, told)
 

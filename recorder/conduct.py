@@ -1,0 +1,233 @@
+"""Lets a stream obey the rules of a lawful session: between :mod:`recorder.session`, the stream and the voice.
+
+Every method may raise :class:`recorder.spool.errors.DiskFullError`: there was no room for what had to be signed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from recorder import lawful
+from recorder.control import RefusedError
+from recorder.evidence import details as particulars
+from recorder.evidence import records
+from recorder.session import Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from recorder.clock import Clock
+    from recorder.evidence.details import SessionDetails
+    from recorder.evidence.policy import Policy as AgencyPolicy
+    from recorder.session import Order
+    from recorder.spool.media import FileFacts
+    from recorder.spool.spool import Spool
+    from recorder.stream import Recovered, StreamRecorder
+
+log = logging.getLogger(__name__)
+
+
+class Speaks(Protocol):
+    """What tells everyone, and the officer."""
+
+    def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Speak to everyone present."""
+
+    def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Tell the officer."""
+
+    def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
+        """Say whether a quiet matter is recorded."""
+
+
+class Teller:
+    """A device without a voice, and a hall, where a sign tells: the log alone."""
+
+    def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Log it."""
+        log.info("stream %s: not spoken: %s %s", stream.section.name, text, arguments or "")
+
+    cue = say
+
+    def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
+        """Nothing sounds anyway."""
+
+
+class Conduct:
+    """One stream's sessions, as officers, the device and time make them."""
+
+    def __init__(
+        self, stream: StreamRecorder, agency: AgencyPolicy, spool: Spool, clock: Clock, speaker: Speaks
+    ) -> None:
+        self.stream = stream
+        self.agency = agency
+        self._rules = SessionRules(lawful.session_policy(agency, stream.section.mode))
+        self._spool = spool
+        self._clock = clock
+        self._speaker = speaker
+
+    @property
+    def state(self) -> State:
+        """Where the stream stands."""
+        return self._rules.state
+
+    @property
+    def matter(self) -> str | None:
+        """What is being recorded, as far as it has been said."""
+        return self._rules.matter
+
+    @property
+    def session(self) -> bytes | None:
+        """The session that is open, or begins as soon as the one before is closed."""
+        return self._rules.session
+
+    # -- what happens --------------------------------------------------------------------------------------------
+
+    def recovered(self, found: Recovered | None) -> None:
+        """The log has been looked through after a start; ``found`` is the session that goes on."""
+        self.stream.closed.clear()
+        now = self._clock.now()
+        self._rules.remember(lawful.last_ended(self._spool, self.stream.number, now))
+        if found is None:
+            return
+        self._set_quiet(found.matter)
+        self._obey(self._rules.recovered(found.session, now.boottime_ns, found.matter, found.interval))
+        if found.interval is None:
+            cause = "gap.power" if found.power else "gap.restart"
+            if found.off_ns is None:
+                self._speaker.say(self.stream, "say.resume.gap.unknown_length", {"cause": cause})
+            else:
+                self._speaker.say(
+                    self.stream, "say.resume.gap", {"cause": cause, "duration": f"length:{max(found.off_ns, 0)}"}
+                )
+
+    def tick(self) -> None:
+        """Time has passed."""
+        now = self._look()
+        self._set_quiet(self._rules.matter)
+        self._obey(self._rules.tick(now))
+        self._obey(self._rules.silent(self.stream.silent, frozenset(self.stream.tracks)))
+
+    def spoken(self, text: str) -> None:
+        """A text has been spoken to its end."""
+        self._obey(self._rules.spoken(text, self._look()))
+
+    def automatic(self, reason: str) -> None:
+        """The device itself must end: ``battery``, ``storage``, ``fault`` or ``shutdown``."""
+        self._obey(self._rules.automatic(self._look(), reason))
+
+    # -- what people do ------------------------------------------------------------------------------------------
+
+    def start(self, trigger: str, matter: str | None = None, details: SessionDetails | None = None) -> None:
+        """Begin to record; in a session it is a press like any other."""
+        now = self._look()
+        if matter is None and details is not None:
+            matter = details.matter
+        self._obey(self._rules.start(now, trigger, matter))
+        if details is not None and self._recording():
+            self.add_details(details, when="start")
+
+    def press(self, trigger: str) -> None:
+        """Press the button shortly: what it means depends on the state, and always keeps recording."""
+        self._obey(self._rules.press(self._look(), trigger))
+
+    def end(self, reason: str, *, statement: bool, by: str) -> None:
+        """Order the end; it comes after the grace.
+
+        Raises:
+            RefusedError: nothing is being recorded, an unknown reason, or no statement that the work is over.
+        """
+        now = self._look()
+        self._ask(lambda: self._rules.end(now, reason, statement=statement, by=by))
+
+    def unsuitable(self, reason: str) -> None:
+        """Unsuitable content comes up (R10).
+
+        Raises:
+            RefusedError: nothing is being recorded, or the policy does not know the reason.
+        """
+        now = self._look()
+        self._ask(lambda: self._rules.unsuitable(now, reason))
+
+    def mark(self, marker: str) -> None:
+        """Point out a moment.
+
+        Raises:
+            RefusedError: nothing is being recorded.
+        """
+        now = self._look()
+        self._ask(lambda: self._rules.mark(now, marker))
+
+    def add_details(self, stated: SessionDetails, *, when: str = "during", author: str = "officer") -> None:
+        """Put particulars on record (R2, R6): a file of their own; the record beside it tells nothing personal.
+
+        Raises:
+            RefusedError: nothing is being recorded.
+        """
+
+        def body(facts: FileFacts) -> records.Body:
+            count = len(stated.officers) or None
+            return records.Details(**facts.fields(), when=when, author=author, officers_count=count)
+
+        self.stream.sign_file("details", particulars.encode(stated), body)
+        log.info("stream %s: details (%s, by %s) are on record", self.stream.section.name, when, author)
+        if stated.matter is not None:
+            self._rules.matter = stated.matter
+            self._set_quiet(stated.matter)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _recording(self) -> bool:
+        return self.stream.session is not None and self.stream.session.ending is None
+
+    def _look(self) -> int:
+        """Take up what has happened to the stream by itself; return the boot-time clock."""
+        now = self._clock.boottime_ns()
+        while self.stream.closed:
+            session, reason = self.stream.closed.pop(0)
+            self._obey(self._rules.closed(session, reason, now))
+        return now
+
+    def _set_quiet(self, matter: str | None) -> None:
+        self._speaker.set_quiet(self.stream, quiet=self.agency.duty(matter).quiet)
+
+    def _ask(self, what: Callable[[], list[Order]]) -> None:
+        try:
+            orders = what()
+        except NotAllowedError as error:
+            raise RefusedError(error.code, _REFUSALS[error.code], f"Not done: {error}.") from error
+        self._obey(orders)
+
+    def _obey(self, orders: list[Order]) -> None:
+        for order in orders:
+            if isinstance(order, Open):
+                self._open(order)
+            elif isinstance(order, Close):
+                self.stream.end(order.reason, order.closed_by, statement=order.statement)
+            elif isinstance(order, Interrupt):
+                self.stream.interrupt(order.cause)
+            elif isinstance(order, GoOn):
+                self.stream.go_on()
+            elif isinstance(order, Sign):
+                self.stream.sign([order.body])
+            elif isinstance(order, Say):
+                self._speaker.say(self.stream, order.text, order.arguments)
+            elif isinstance(order, Cue):
+                self._speaker.cue(self.stream, order.text, order.arguments)
+
+    def _open(self, order: Open) -> None:
+        try:
+            session = self.stream.open_session(order)
+        except BaseException:
+            self._rules.not_opened()
+            raise
+        self._rules.opened(session)
+        self._set_quiet(order.matter)
+
+
+_REFUSALS = {
+    "idle": "没有正在进行的记录。",
+    "reason": "没有这个理由，记录未停止。",
+    "statement": "结束记录须声明现场执法活动已经结束，记录未停止。",
+}
