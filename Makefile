@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 APT_RUN := ca-certificates espeak-ng gcc mosquitto openssl portaudio19-dev python3-dev python3-venv
 # What tests and measurements need besides: a network camera, a sound server, real footage, players.
 APT_TEST := ffmpeg gir1.2-gst-rtsp-server-1.0 gpsd gpsd-clients gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly iproute2 libasound2-plugins opencv-doc pulseaudio \
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly iproute2 libasound2-plugins libfaketime opencv-doc pulseaudio \
 	pulseaudio-utils python3-gi xz-utils
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench setup setup-test clean

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import click
 
 from recorder.config import DeviceConfig, load
 from recorder.control import RefusedError, ask
-from recorder.errors import ConfigError
 from recorder.evidence import texts
 from recorder.session import ENDS
 
@@ -45,37 +43,10 @@ CLOCKS = {"synchronised": ("已校准", "synchronised"), "holdover": ("守时", 
 @CONFIG
 def record(config_path: Path) -> None:
     """Run the recorder of this device until it is told to stop."""
-    from keys.identity import read_der
-    from keys.signer import open_signer
-    from recorder.clock import SystemClock
-    from recorder.daemon import SOFTWARE, Daemon
-    from recorder.spool.spool import Spool
+    from recorder.service import serve
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    config = load(config_path, DeviceConfig)
-    _forbid_peeking()
-    certificate = read_der(Path(config.keys.certificate))
-    _check_name(config, certificate)
-    for authority in config.keys.authority:
-        read_der(Path(authority))  # now, not with the first receipt
-    signer = open_signer(config.keys.signing, certificate)
-    run = Path(config.device.run)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"device.run: the folder {run} cannot be made: {error.strerror}") from error
-    clock = SystemClock(memory=run / "clock-was-synchronised")
-    spool = Spool.open(
-        Path(config.device.spool),
-        device=config.device.id,
-        streams=[stream.name for stream in config.streams],
-        signer=signer,
-        clock=clock,
-        software=SOFTWARE,
-        authorities=[Path(path) for path in config.keys.authority],
-        settings=config.spool,
-    )
-    Daemon(config, config_path, spool, clock).run()
+    serve(config_path)
 
 
 @click.command()
@@ -242,24 +213,3 @@ def _ask(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict
 
 def _say(config: DeviceConfig, zh: str, en: str) -> None:
     click.echo(zh if config.device.language == "zh" else en)
-
-
-def _check_name(config: DeviceConfig, certificate: bytes) -> None:
-    """What is signed under another device's certificate would never be believed.
-
-    The name stands in the certificate as a string of its own, so no X.509 library is needed to find it.
-    """
-    name = f"device:{config.device.id}".encode()
-    if bytes([len(name)]) + name not in certificate:
-        raise ConfigError(f"the certificate {config.keys.certificate} is not that of device {config.device.id}")
-
-
-def _forbid_peeking() -> None:
-    """Processes of the same user may not read this one's memory, and it leaves no core file (the key is in it)."""
-    import ctypes
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pr_set_dumpable = 4
-    if ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

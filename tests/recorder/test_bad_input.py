@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -15,12 +14,11 @@ from tests.crash.test_disasters import all_receipted, record_session
 from tests.crash.test_recorder_killed import SMALL, state
 from tests.support.commands import LIUHEN
 from tests.support.session import chunks, stream_records
+from tests.support.shifted import FAKETIME
 from tests.support.site import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 def refused(*arguments: str) -> str:
@@ -136,7 +134,6 @@ def test_the_brokers_port_in_use_is_said_and_nothing_is_lost(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists(FAKETIME), reason="libfaketime is not installed")  # noqa: PTH110
 @pytest.mark.rule("R12")
 def test_a_device_in_1970_records_uploads_and_says_that_its_clock_is_unset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,7 +141,7 @@ def test_a_device_in_1970_records_uploads_and_says_that_its_clock_is_unset(
     with Site(tmp_path / "site", streams=SMALL) as site:
         site.start_broker()
         site.central.start()
-        monkeypatch.setenv("LD_PRELOAD", FAKETIME)
+        monkeypatch.setenv("LD_PRELOAD", str(FAKETIME))
         monkeypatch.setenv("FAKETIME", "@1970-01-01 00:05:00")
         monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         site.start_recorder()

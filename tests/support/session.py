@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import TYPE_CHECKING
 
 import av
 
 from recorder.evidence import records, stored
+from recorder.source.listen import Listening, pattern
 from recorder.source.synthetic import read_number
 from recorder.spool.reader import SpoolReader
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recorder.evidence.records import Record
+    from recorder.voice.sounds import Sound
 
 
 def stream_records(spool: Path, stream: int = 1) -> list[Record]:
@@ -51,6 +54,17 @@ def frame_numbers(film: bytes) -> list[int | None]:
             line = bytes(plane)[(frame.height - 2) * plane.line_size : (frame.height - 1) * plane.line_size]
             numbers.append(read_number(line, frame.width))
     return numbers
+
+
+def heard_in_film(film: bytes, spoken: Sound, at_boottime_ns: int, zero_boottime_ns: int) -> bool:
+    """Listen to a film as an outsider would: is this sound in it, about the time at which it was spoken?"""
+    listening = Listening(pattern(spoken.pcm, spoken.rate_hz), at_boottime_ns, 48_000)
+    with av.open(io.BytesIO(film)) as container:
+        for frame in container.decode(audio=0):
+            values = memoryview(frame.planes[0]).cast("B").cast("f")[: frame.samples]
+            pcm = struct.pack(f"<{len(values)}h", *(max(-32768, min(32767, round(32767 * one))) for one in values))
+            listening.put(pcm, zero_boottime_ns + round((frame.time or 0) * 1e9))
+    return listening.result().heard
 
 
 def assert_chain(found: list[Record], public_key: bytes) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from tests.support.shifted import Shift
+
 MARK = "LIUHEN_TEST_SITE"
 GENTLE_END_S = 15.0
 LOG_TAIL_LINES = 15
@@ -61,6 +63,8 @@ class Part:
     command: list[str]
     log_path: Path
     mark: str
+    surroundings: dict[str, str] = field(default_factory=dict)
+    """More of its environment."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Part:
@@ -72,7 +76,7 @@ class Part:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=environment(**{MARK: self.mark}),
+                env=environment(**{MARK: self.mark, **self.surroundings}),
             )
         return self
 
@@ -130,6 +134,10 @@ class Site:
     max_rate_bytes_per_s: int | None = None
     device_port: int | None = None
     """Port that the uplink connects to, when something stands between it and the broker."""
+    policy: Path | None = None
+    """File of the agency's policy."""
+    shift: Shift | None = None
+    """Time that the test moves."""
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
@@ -149,6 +157,9 @@ class Site:
         self.recorder = self._part("recorder", "record", "--config", str(self.device_config))
         self.uplink = self._part("uplink", "uplink", "--config", str(self.device_config))
         self.central = self._part("central", "central", "run", "--config", str(self.central_config))
+        if self.shift is not None:
+            self.recorder.command = [*self.shift.recorder, str(self.device_config)]
+            self.central.surroundings = self.shift.environment
         self.write_configurations()
 
     def _part(self, name: str, *arguments: str) -> Part:
@@ -171,6 +182,7 @@ id = "{self.device}"
 spool = "{self.spool}"
 run = "{self.run}"
 language = "{self.language}"
+{f'policy = "{self.policy}"' if self.policy else ""}
 
 [keys]
 signing = "file:{keys / "signing.key"}"

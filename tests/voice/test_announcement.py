@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
-import struct
 import time
 from typing import TYPE_CHECKING
 
-import av
 import pytest
 
 from recorder.announce import TELLING
 from recorder.evidence import records
-from recorder.source.listen import Listening, pattern
 from recorder.voice.sounds import RENDERED, read_wav
 from tests.support.commands import liuhen
 from tests.support.pulse import PulseServer
-from tests.support.session import joined_film, stream_records
+from tests.support.session import heard_in_film, joined_film, stream_records
 from tests.support.site import Site
 
 if TYPE_CHECKING:
@@ -130,16 +126,8 @@ def test_it_records_first_then_speaks_and_hears_itself(site: Site, session: Call
 
 
 def _found_in_film(site: Site, opened: records.SessionOpen, told: records.Announcement) -> bool:
-    """Listen to the recording as an outsider would: is the announcement in it, at its time?"""
     spoken = read_wav(site.folder / "voice" / f"{TEXT}.zh.wav")
-    media = joined_film(site.spool)
-    listening = Listening(pattern(spoken.pcm, spoken.rate_hz), told.spoken_boottime_ns, 48_000)
-    with av.open(io.BytesIO(media)) as film:
-        for frame in film.decode(audio=0):
-            values = memoryview(frame.planes[0]).cast("B").cast("f")[: frame.samples]
-            pcm = struct.pack(f"<{len(values)}h", *(max(-32768, min(32767, round(32767 * one))) for one in values))
-            listening.put(pcm, opened.zero_boottime_ns + round((frame.time or 0) * 1e9))
-    return listening.result().heard
+    return heard_in_film(joined_film(site.spool), spoken, told.spoken_boottime_ns, opened.zero_boottime_ns)
 
 
 @pytest.mark.rule("R3")
