@@ -1,4 +1,4 @@
-"""Five everyday cases in which a recorder that refuses a restart would do harm: each is recorded and rightly reported."""
+"""Five everyday cases in which refusing a restart would do harm: each is recorded at once, and reported rightly."""
 
 from __future__ import annotations
 
