@@ -216,15 +216,20 @@ class _Places:
 
     def media_ns(self, boottime_ns: int, record: Record) -> int:
         """Media time of a boot-time of ``record``'s boot: by a chunk of that boot, else by the session's zero."""
-        near = self._by_boot.get(record.boot, [])
+        found = self.in_boot(boottime_ns, record.boot, record)
+        return self._last_ns if found is None else found
+
+    def in_boot(self, boottime_ns: int, boot: bytes, record: Record) -> int | None:
+        """Media time of a boot-time of any boot, by its chunk nearest to ``record``; None where nothing tells it."""
+        near = self._by_boot.get(boot, [])
         if near:
             place = bisect_left(near, record.sequence, key=_sequence)
             best = min(near[max(place - 1, 0) : place + 1], key=lambda piece: abs(_sequence(piece) - record.sequence))
             return best.media_ns(boottime_ns)
         opening = self._opening
-        if opening is not None and isinstance(opening.body, SessionOpen) and opening.boot == record.boot:
+        if opening is not None and isinstance(opening.body, SessionOpen) and opening.boot == boot:
             return boottime_ns - opening.body.zero_boottime_ns
-        return self._last_ns
+        return None
 
     def around(self, record: Record) -> tuple[int, int | None]:
         """Latest end of the chunks before a record and earliest start of those behind it, in media time."""
@@ -247,11 +252,16 @@ def _interruptions(own: tuple[Record, ...], places: _Places) -> tuple[Interrupti
         if not isinstance(gap, Gap):
             continue
         tracks = tuple(sorted(gap.tracks))
-        ended = gap.end_boottime_ns is not None
         if gap.start_boot is not None and gap.start_boot != record.boot:
-            # Boot-times of two boots cannot be compared: the gap lies between the chunks around its record.
-            start, after = places.around(record)
-            end = after if ended else None
+            # Boot-times of two boots cannot be compared: each end is found by the chunks of its own boot. The other
+            # track may have gone on already, so where there is none, the chunks around the record bound the gap.
+            before, after = places.around(record)
+            start = places.in_boot(gap.start_boottime_ns, gap.start_boot, record)
+            start = before if start is None else start
+            end = None
+            if gap.end_boottime_ns is not None:
+                end = places.in_boot(gap.end_boottime_ns, record.boot, record)
+                end = after if end is None else end
         else:
             start = places.media_ns(gap.start_boottime_ns, record)
             end = places.media_ns(gap.end_boottime_ns, record) if gap.end_boottime_ns is not None else None

@@ -94,6 +94,11 @@ class Field:
         self.site.ask("press")
         self.recording()
 
+    @property
+    def store_time(self) -> dict[str, str]:
+        """Environment of the store's programs."""
+        return self.site.shift.environment if self.site.shift is not None else {}
+
     # -- what there is to see ------------------------------------------------------------------------------------
 
     @property
@@ -120,6 +125,7 @@ class Field:
             done = liuhen(
                 *("export", "--config", self.site.central_config, "--session", session, "--out", out),
                 *("--as", "T-1", "--reason", "test"),
+                **self.store_time,
             )
             assert done.returncode == 0, done.stderr
             verified = liuhen("verify", out, "--authority", self.site.authority)

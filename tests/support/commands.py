@@ -16,8 +16,10 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"} | more
 
 
-def liuhen(*arguments: object, timeout_s: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end and return what it said."""
+def liuhen(
+    *arguments: object, timeout_s: float = 60, cwd: Path | None = None, **surroundings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end, with ``surroundings`` in its environment, and return what it said."""
     return subprocess.run(
         [*LIUHEN, *map(str, arguments)],
         capture_output=True,
@@ -25,5 +27,5 @@ def liuhen(*arguments: object, timeout_s: float = 60, cwd: Path | None = None) -
         check=False,
         timeout=timeout_s,
         cwd=cwd,
-        env=environment(),
+        env=environment(**surroundings),
     )

@@ -1,0 +1,132 @@
+"""A day on duty, from the morning's check to the hand-over after a trip, under each agency's file.
+
+Real recorder, uplink, broker and store; only the time is moved, while the device is off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recorder.evidence import records
+from tests.lawful.field import AGENCIES, OFFICERS, WORN, Field, policy_of
+from tests.support.commands import liuhen
+from tests.support.shifted import Shift
+from tests.support.site import Site, marked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFERS = {"anshan", "jinpu"}
+"""Agencies whose rule knows a late hand-over from a remote place."""
+
+
+class Day:
+    """One device and its store through a day."""
+
+    def __init__(self, folder: Path, agency: str) -> None:
+        self.agency = agency
+        self.shift = Shift(folder / "shift")
+        self.site = Site(
+            folder / "site",
+            streams=WORN,
+            policy=policy_of(agency, folder),
+            shift=self.shift,
+            restore_window_hours=1000.0,
+        )
+        self.field = Field(self.site)
+        self.sessions: dict[str, str] = {}
+
+    def power_cut(self, minutes: float) -> None:
+        """Everything on the device dies at once; later it is switched on again."""
+        self.site.recorder.kill()
+        self.site.uplink.kill()
+        for pid in marked(self.site.mark):
+            with contextlib.suppress(OSError):
+                if str(self.site.device_config).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+        self.shift.reboot()
+        self.shift.pass_time(minutes=minutes)
+        self.site.uplink.start()
+        self.site.start_recorder()
+
+    def off(self, hours: float) -> None:
+        """Switch the device off in order, let time pass, switch it on again."""
+        assert self.site.recorder.stop() == 0
+        self.shift.reboot()
+        self.shift.pass_time(hours=hours)
+        self.site.start_recorder()
+        self.field.ready()
+
+    def inspection(self, name: str, *markers: str) -> str:
+        """Begin an inspection, with what is said of it."""
+        session = self.sessions[name] = self.field.start("on_site_inspection")
+        stated = {
+            "author": "06050112",
+            "case": f"{name}-2026",
+            "place": f"{name}号厂房",
+            "people": [{"role": "party", "name": f"{name}公司"}],
+            "officers": OFFICERS,
+            "text_record": {"kind": "现场检查（勘验）笔录", "number": name},
+        }
+        self.site.ask("details", details=stated)
+        for marker in ("arrive", "place.sign", "credentials", "told", *markers):
+            self.site.ask("mark", marker=marker)
+        return session
+
+    def central(self, *arguments: str) -> dict[str, Any]:
+        """Ask the store, in its time."""
+        done = liuhen(
+            *("central", *arguments, "--config", self.site.central_config, "--json", "--as", "T-1"),
+            **self.shift.environment,
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture(params=sorted(AGENCIES))
+def day(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Day]:
+    made = Day(tmp_path, request.param)
+    with made.site:
+        made.site.start()
+        made.field.ready()
+        yield made
+
+
+def test_a_day_on_duty(day: Day) -> None:
+    field, site = day.field, day.site
+    # Three inspections: a power cut, trade secrets, a refusal to sign.
+    cut = day.inspection("cut")
+    field.film(3)
+    day.power_cut(minutes=3)
+    field.recording()
+    assert site.ask("status")["streams"][0]["session"] == cut, "the same session goes on"
+    field.film(2)
+    field.end("moved")
+    secret = day.inspection("secret")
+    field.away("trade_secret")
+    field.film(1)
+    field.end("moved")
+    refused = day.inspection("refused", "refusal.signature")
+    field.film(1)
+    field.end("moved")
+
+    gaps = [one for one in field.bodies(cut, records.Gap) if one.cause == "power"]
+    assert {track for gap in gaps for track in gap.tracks} == {"video", "audio"}
+    for gap in gaps:
+        assert gap.length_max_ns is not None
+        assert 170e9 < gap.length_max_ns < 200e9, gap
+    for session in (cut, secret, refused):
+        report = field.report(session)
+        assert report["duties"]["R6"]["status"] == "met", report["duties"]["R6"]
+        assert report["duties"]["R12"]["status"] == "met", report["duties"]["R12"]
+    assert field.report(secret)["duties"]["R10"]["status"] == "met"
+    assert field.report(refused)["duties"]["R11"]["status"] == "met"
