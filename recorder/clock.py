@@ -6,6 +6,7 @@ saved time or a battery-backed clock has set the date: whether that clock was ri
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -20,6 +21,8 @@ UNSET: Final = "unset"
 
 TIMESYNCD_MARK: Final = Path("/run/systemd/timesync/synchronized")
 """systemd-timesyncd touches this file at every good answer of a time server; it is gone after a reboot."""
+MEMORY_NAME: Final = "clock-was-synchronised"
+"""File in the run folder by which the device's processes remember that this boot was once synchronised."""
 MARK_FRESH_NS: Final = 3 * 2048 * 1_000_000_000
 """So long after its last touch the mark still means now: three of timesyncd's longest polling intervals."""
 _STA_UNSYNC: Final = 0x0040
@@ -103,7 +106,8 @@ class SystemClock:
         if (now or touched_ns is not None) and not self._once_synchronised:
             self._once_synchronised = True
             if self._memory is not None:
-                self._memory.touch()
+                with contextlib.suppress(OSError):  # a source may read it and not write it; the recorder writes it
+                    self._memory.touch()
         if now:
             return SYNCHRONISED
         return HOLDOVER if self._once_synchronised else UNSET

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from keys.identity import read_der
 from keys.signer import open_signer
-from recorder.clock import SystemClock
+from recorder.clock import MEMORY_NAME, SystemClock
 from recorder.config import DeviceConfig, load
 from recorder.daemon import SOFTWARE, Daemon
 from recorder.errors import ConfigError
@@ -46,7 +46,7 @@ def serve(config_path: Path, clock: Clock | None = None) -> None:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"device.run: the folder {run} cannot be made: {error.strerror}") from error
-    clock = clock or SystemClock(memory=run / "clock-was-synchronised")
+    clock = clock or SystemClock(memory=run / MEMORY_NAME)
     spool = Spool.open(
         Path(config.device.spool),
         device=config.device.id,

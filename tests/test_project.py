@@ -60,7 +60,7 @@ ALLOWED = {
 }
 """What each package may import of the others; the edges of a package (its commands) may also ask the clock."""
 EDGES = {
-    "recorder/source": {"recorder"},
+    "recorder/source": {"recorder", "recorder.clock"},
     "recorder/spool": {"recorder.clock"},
     "uplink": {"recorder", "recorder.clock", "recorder.verify", "recorder.report_command"},
 }

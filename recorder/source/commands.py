@@ -25,15 +25,18 @@ def source(config: Path, stream: str, source: str) -> None:
     systemd, starts it anew.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    from recorder.clock import MEMORY_NAME, SystemClock
     from recorder.source import drivers
     from recorder.source.runner import Runner, lock
+    from recorder.source.stamp import Stamp
 
     device = load(config, DeviceConfig)
     section = next((one.sources.get(source) for one in device.streams if one.name == stream), None)
     if section is None:
         raise ConfigError(f"{config}: no source {source!r} in a stream {stream!r}")
     run_folder = Path(device.device.run)
-    driver = drivers.make(section)
+    clock = SystemClock(memory=run_folder / MEMORY_NAME)
+    driver = drivers.make(section, Stamp(device.device.id, device.device.language, clock))
     lock(run_folder / f"source-{stream}-{source}.lock")
     software = f"liuhen {importlib.metadata.version('liuhen')}"
     code = Runner(stream, source, section, run_folder, driver, software).run()

@@ -9,10 +9,15 @@ from recorder.errors import ConfigError
 if TYPE_CHECKING:
     from recorder.config import SourceSection
     from recorder.source.driver import Driver
+    from recorder.source.stamp import Stamp
 
 
-def make(section: SourceSection) -> Driver:
+def make(section: SourceSection, stamp: Stamp) -> Driver:
     """Return the driver of a source; the device is not opened yet.
+
+    Args:
+        section: Its configuration.
+        stamp: For pictures that are encoded here.
 
     Raises:
         ConfigError: the kind is unknown, or lacks a setting that it needs.
@@ -22,11 +27,11 @@ def make(section: SourceSection) -> Driver:
     if section.kind == "synthetic":
         from recorder.source.synthetic import Synthetic
 
-        return Synthetic(section)
+        return Synthetic(section, stamp)
     if section.kind == "input":
         from recorder.source.input import Input
 
-        return Input(section)
+        return Input(section, stamp)
     if section.kind == "pyaudio":
         from recorder.source.microphone import Microphone
 
@@ -34,5 +39,5 @@ def make(section: SourceSection) -> Driver:
     if section.kind == "picamera2":
         from recorder.source.picamera import PiCamera
 
-        return PiCamera(section)
+        return PiCamera(section, stamp)
     raise ConfigError(f'kind = "{section.kind}" is not known; it is synthetic, input, pyaudio or picamera2')

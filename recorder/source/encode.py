@@ -5,12 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-from recorder.source.driver import VIDEO_TIMESCALE, Format, Level, Sample, boottime_ns
+from recorder.source.driver import VIDEO_TIMESCALE, Format, Level, Sample, boottime_ns, nanoseconds
 from recorder.source.initsegment import FRAGMENTED, Written
 from recorder.source.nal import length_prefixed, split_annex_b
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from recorder.source.stamp import Stamp
 
 AAC_FRAME: Final = 1024
 """Samples of sound in one AAC frame."""
@@ -21,7 +23,18 @@ _NEVER: Final = "100000"
 class VideoEncoder:
     """libx264 without B-frames and look-ahead: each picture comes out at once; key frames where they are asked for."""
 
-    def __init__(self, width_px: int, height_px: int, frames_per_second: int, bitrate_bps: int) -> None:
+    def __init__(
+        self, width_px: int, height_px: int, frames_per_second: int, bitrate_bps: int, stamp: Stamp | None = None
+    ) -> None:
+        """Make one.
+
+        Args:
+            width_px: Of the pictures.
+            height_px: Of the pictures.
+            frames_per_second: The usual number.
+            bitrate_bps: Aim.
+            stamp: Drawn into each picture; None where it has been drawn already.
+        """
         import av
 
         self._container: Any = av.open(Written(), "w", format="mp4", options=dict(FRAGMENTED))
@@ -40,6 +53,7 @@ class VideoEncoder:
         self._container.start_encoding()
         self._stream = stream
         self._duration = VIDEO_TIMESCALE // frames_per_second
+        self._stamp = stamp
         self._i_picture = av.video.frame.PictureType.I
         self._p_picture = av.video.frame.PictureType.NONE
 
@@ -61,6 +75,8 @@ class VideoEncoder:
             number: The device's own number of it.
         """
         arrival_ns = boottime_ns()
+        if self._stamp is not None:
+            self._stamp.draw_frame(frame, nanoseconds(at, VIDEO_TIMESCALE))
         frame.pts = at
         frame.time_base = Fraction(1, VIDEO_TIMESCALE)
         frame.pict_type = self._i_picture if key else self._p_picture

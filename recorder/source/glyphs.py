@@ -1,13 +1,19 @@
-"""Digits and the few other characters of a clock, 5 × 7 dots, as a picture's rows of bytes."""
+"""Digits, small letters and the few other signs of a clock and a device number, as a picture's rows of bytes.
+
+Drawn by hand: a font file would bring more than a dozen signs are worth. Latin signs have 5 × 7 dots. Chinese ones need
+12 × 12, and their dots are half as large, so that both stand on one line.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 WIDTH: Final = 5
 HEIGHT: Final = 7
+HAN_SIZE: Final = 12
 
-_DOTS: Final = {
+_LATIN: Final = {
     "0": "01110 10001 10011 10101 11001 10001 01110",
     "1": "00100 01100 00100 00100 00100 00100 01110",
     "2": "01110 10001 00001 00110 01000 10000 11111",
@@ -18,31 +24,159 @@ _DOTS: Final = {
     "7": "11111 00001 00010 00100 01000 01000 01000",
     "8": "01110 10001 10001 01110 10001 10001 01110",
     "9": "01110 10001 10001 01111 00001 00010 01100",
-    "U": "10001 10001 10001 10001 10001 10001 01110",
+    "a": "00000 00000 01110 00001 01111 10001 01111",
+    "b": "10000 10000 11110 10001 10001 10001 11110",
+    "c": "00000 00000 01111 10000 10000 10000 01111",
+    "d": "00001 00001 01111 10001 10001 10001 01111",
+    "e": "00000 00000 01110 10001 11111 10000 01110",
+    "f": "00110 01001 01000 11100 01000 01000 01000",
+    "g": "00000 01111 10001 10001 01111 00001 01110",
+    "h": "10000 10000 11110 10001 10001 10001 10001",
+    "i": "00100 00000 01100 00100 00100 00100 01110",
+    "j": "00010 00000 00110 00010 00010 10010 01100",
+    "k": "10000 10000 10010 10100 11000 10100 10010",
+    "l": "01100 00100 00100 00100 00100 00100 00011",
+    "m": "00000 00000 11010 10101 10101 10101 10101",
+    "n": "00000 00000 11110 10001 10001 10001 10001",
+    "o": "00000 00000 01110 10001 10001 10001 01110",
+    "p": "00000 11110 10001 10001 11110 10000 10000",
+    "q": "00000 01111 10001 10001 01111 00001 00001",
+    "r": "00000 00000 10110 11001 10000 10000 10000",
+    "s": "00000 00000 01111 10000 01110 00001 11110",
+    "t": "01000 01000 11100 01000 01000 01001 00110",
+    "u": "00000 00000 10001 10001 10001 10011 01101",
+    "v": "00000 00000 10001 10001 10001 01010 00100",
+    "w": "00000 00000 10001 10001 10101 10101 01010",
+    "x": "00000 00000 10001 01010 00100 01010 10001",
+    "y": "00000 10001 10001 10001 01111 00001 01110",
+    "z": "00000 00000 11111 00010 00100 01000 11111",
     "T": "11111 00100 00100 00100 00100 00100 00100",
-    "C": "01110 10001 10000 10000 10000 10001 01110",
     ":": "00000 00100 00100 00000 00100 00100 00000",
     ".": "00000 00000 00000 00000 00000 01100 01100",
     "-": "00000 00000 00000 11111 00000 00000 00000",
     "#": "01010 01010 11111 01010 11111 01010 01010",
     " ": "00000 00000 00000 00000 00000 00000 00000",
+    "+": "00000 00100 00100 11111 00100 00100 00000",
+}
+_HAN: Final = {
+    "时": (
+        ".........#.. "
+        "####.....#.. "
+        "#..#.....#.. "
+        "#..#.####### "
+        "####.....#.. "
+        "#..#.....#.. "
+        "#..#.#...#.. "
+        "#..#..#..#.. "
+        "####..#..#.. "
+        "#........#.. "
+        ".........#.. "
+        ".......##..."
+    ),
+    "间": (
+        ".#.......... "
+        "..#.######## "
+        "#..........# "
+        "#..######..# "
+        "#..#....#..# "
+        "#..#....#..# "
+        "#..######..# "
+        "#..#....#..# "
+        "#..#....#..# "
+        "#..######..# "
+        "#..........# "
+        "#........##."
+    ),
+    "未": (
+        ".....#...... "
+        ".....#...... "
+        ".#########.. "
+        ".....#...... "
+        ".....#...... "
+        "###########. "
+        "....###..... "
+        "...#.#.#.... "
+        "..#..#..#... "
+        ".#...#...#.. "
+        "#....#....#. "
+        ".....#......"
+    ),
+    "校": (
+        "..#.....#... "
+        "..#......#.. "
+        "..#..####### "
+        "#####....... "
+        "..#...#...#. "
+        ".###.#.....# "
+        "#.#.#.#...#. "
+        "#.#....#.#.. "
+        "..#.....#... "
+        "..#....#.#.. "
+        "..#...#...#. "
+        "..#..#.....#"
+    ),
+    "准": (
+        ".....#.#.... "
+        "#....#..#... "
+        ".#..######## "
+        "....#...#... "
+        "...##...#... "
+        "..#.######## "
+        "....#...#... "
+        ".#..#...#... "
+        ".#..######## "
+        "#...#...#... "
+        "#...#...#... "
+        "#...########"
+    ),
+    "守": (
+        ".....#...... "
+        "......#..... "
+        "############ "
+        "#..........# "
+        ".......#.... "
+        ".##########. "
+        ".......#.... "
+        "...#...#.... "
+        "....#..#.... "
+        ".......#.... "
+        ".......#.... "
+        ".....##....."
+    ),
 }
 
 
+def han_dot(scale: int) -> int:
+    """Return how many pixels a dot of a Chinese sign has where one of a Latin sign has ``scale``."""
+    return (scale + 1) // 2
+
+
+def height_px(text: str, scale: int) -> int:
+    """Return how high a line of text is."""
+    han = any(sign in _HAN for sign in text)
+    return max(HEIGHT * scale, HAN_SIZE * han_dot(scale) if han else 0)
+
+
 def rows(text: str, scale: int, ground: int, ink: int) -> list[bytes]:
-    """Return the rows of a line of text, each dot ``scale`` pixels wide and high.
+    """Return the rows of a line of text, one byte a pixel.
 
     Args:
-        text: Digits and ``:.-#`` and blanks.
+        text: Signs that are drawn here; another one raises ``KeyError``.
         scale: Pixels a dot.
         ground: Brightness of the background.
         ink: Brightness of the text.
     """
-    dot = {"0": bytes([ground]) * scale, "1": bytes([ink]) * scale}
-    lines: list[bytes] = []
-    for row in range(HEIGHT):
-        line = dot["0"] + b"".join(
-            b"".join(dot[bit] for bit in _DOTS[character].split()[row]) + dot["0"] for character in text
-        )
-        lines += [line] * scale
-    return lines
+    height = height_px(text, scale)
+    return [b"".join(row) for row in zip(*(_sign(sign, height, scale, ground, ink) for sign in text), strict=True)]
+
+
+@lru_cache(maxsize=256)
+def _sign(sign: str, height: int, scale: int, ground: int, ink: int) -> list[bytes]:
+    """Return the rows of one sign in the middle of a line of this height, with the blank behind it."""
+    dots, dot = (_HAN[sign].split(), han_dot(scale)) if sign in _HAN else (_LATIN[sign].split(), scale)
+    pens = {"#": bytes([ink]) * dot, "1": bytes([ink]) * dot, ".": bytes([ground]) * dot, "0": bytes([ground]) * dot}
+    blank = bytes([ground]) * scale
+    drawn = [b"".join(pens[bit] for bit in row) + blank for row in dots for _ in range(dot)]
+    empty = bytes([ground]) * len(drawn[0])
+    above = (height - len(drawn)) // 2
+    return [empty] * above + drawn + [empty] * (height - above - len(drawn))

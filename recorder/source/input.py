@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from recorder.config import SourceSection
     from recorder.source.driver import Sink
+    from recorder.source.stamp import Stamp
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ _PREFIX_SIZE_AT: Final = {"h264": 4, "hevc": 21}
 class Input:
     """One input of libavformat."""
 
-    def __init__(self, section: SourceSection) -> None:
-        """Take the settings.
+    def __init__(self, section: SourceSection, stamp: Stamp) -> None:
+        """Take the settings, and the stamp for pictures that are encoded here.
 
         Raises:
             ConfigError: there is no ``url``.
@@ -57,6 +58,7 @@ class Input:
         if not section.url:
             raise ConfigError('a source of kind "input" needs a url')
         self._section = section
+        self._stamp = stamp
         self._url: str = section.url
         self._network = self._url.startswith(_NETWORK)
         self._device = self._url.startswith("/dev/")
@@ -144,7 +146,7 @@ class Input:
         if codec in _PASSED[track] and extradata:
             return _Passed(track, codec, stream, bytes(extradata))
         if track == "video":
-            return _CodedVideo(self._section, stream)
+            return _CodedVideo(self._section, stream, self._stamp)
         return _CodedAudio(self._section, stream)
 
     def _packets(self, container: Any, streams: dict[str, Any], aligner: Aligner, sink: Sink) -> Iterator[Raw]:
@@ -264,10 +266,10 @@ class _Passed:
 class _CodedVideo:
     """A track that is decoded, if it is coded at all, and coded as H.264 here."""
 
-    def __init__(self, section: SourceSection, stream: Any) -> None:
+    def __init__(self, section: SourceSection, stream: Any, stamp: Stamp) -> None:
         context = stream.codec_context
         rate = round(stream.average_rate or section.frames_per_second)
-        self._encoder = VideoEncoder(context.width, context.height, max(1, rate), section.video_bitrate_bps)
+        self._encoder = VideoEncoder(context.width, context.height, max(1, rate), section.video_bitrate_bps, stamp)
         self._key_every = round(section.key_frame_interval_s * VIDEO_TIMESCALE)
         self._key_due: int | None = None
         self.timescale = VIDEO_TIMESCALE

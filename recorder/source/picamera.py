@@ -21,10 +21,12 @@ from recorder.source.driver import VIDEO_TIMESCALE, Format, Sample, boottime_ns,
 from recorder.source.encode import VideoEncoder
 from recorder.source.errors import DeviceError
 from recorder.source.nal import length_prefixed, split_annex_b
+from recorder.source.stamp import Plane
 
 if TYPE_CHECKING:
     from recorder.config import SourceSection
     from recorder.source.driver import Sink
+    from recorder.source.stamp import Stamp
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +42,8 @@ class PiCamera:
     cause = "camera"
     ear = None
 
-    def __init__(self, section: SourceSection) -> None:
-        """Take the settings.
+    def __init__(self, section: SourceSection, stamp: Stamp) -> None:
+        """Take the settings, and the stamp for the pictures.
 
         Raises:
             ConfigError: the encoder is not chosen, sound is asked for, or the camera is not a number.
@@ -53,6 +55,7 @@ class PiCamera:
         if not (section.device or "0").isdecimal():
             raise ConfigError('for kind "picamera2" device is the number of the camera, for example "0"')
         self._section = section
+        self._stamp = stamp
         self._number = int(section.device or "0")
 
     def run(self, sink: Sink) -> None:
@@ -84,6 +87,7 @@ class PiCamera:
             raise DeviceError("camera", f"the camera failed: {error}") from error
 
     def _run_hardware(self, camera: Any, sink: Sink) -> None:
+        from picamera2 import MappedArray
         from picamera2.encoders.h264_encoder import H264Encoder
         from picamera2.outputs import Output
 
@@ -106,6 +110,24 @@ class PiCamera:
                     log.exception("a packet of the hardware encoder could not be taken")
                     failed.set()
 
+        main = camera.camera_configuration()["main"]
+
+        def draw(request: Any) -> None:
+            """Draw into the camera's buffer before the encoder reads it."""
+            try:
+                at_ns = sensor_time_ns(request.get_metadata()["SensorTimestamp"], boottime_ns())
+                with MappedArray(request, "main", reshape=False) as mapped:
+                    planes = planes_of(memoryview(mapped.array), main["size"], main["stride"])
+                    self._stamp.draw(planes, main["size"][0], main["size"][1], at_ns)
+            except Exception:
+                # A picture without a stamp is worth more than none.
+                log.exception("the stamp cannot be drawn; the camera goes on without")
+                camera.pre_callback = None
+
+        if main["format"] == "YUV420":
+            camera.pre_callback = draw
+        else:
+            log.warning("the camera delivers %s, into which no stamp is drawn", main["format"])
         camera.start_recording(encoder, Packets())
         log.info("camera %d opened, hardware encoder", self._number)
         while not sink.stopping():
@@ -116,7 +138,7 @@ class PiCamera:
     def _run_libx264(self, camera: Any, sink: Sink) -> None:
         section = self._section
         encoder = VideoEncoder(
-            section.width_px, section.height_px, section.frames_per_second, section.video_bitrate_bps
+            section.width_px, section.height_px, section.frames_per_second, section.video_bitrate_bps, self._stamp
         )
         sink.formats({"video": encoder.format})
         camera.start()
@@ -225,6 +247,16 @@ def planar_frame(data: memoryview, form: str, size: tuple[int, int], stride: int
         plane.update(repack(data[at : at + rows * strides[index]], rows, strides[index], plane.line_size))
         at += rows * strides[index]
     return frame if name == "yuv420p" else frame.reformat(format="yuv420p")
+
+
+def planes_of(data: memoryview, size: tuple[int, int], stride: int) -> list[Plane]:
+    """Return the planes of a camera's buffer in YUV 4:2:0."""
+    luma, chroma = stride * size[1], stride // 2 * (size[1] // 2)
+    return [
+        Plane(data[:luma], stride),
+        Plane(data[luma : luma + chroma], stride // 2),
+        Plane(data[luma + chroma : luma + 2 * chroma], stride // 2),
+    ]
 
 
 def repack(data: memoryview, rows: int, stride: int, line_size: int) -> bytes | memoryview:

@@ -1,6 +1,6 @@
 """A synthetic camera and microphone, for demonstrations and tests: every frame says what and when it is.
 
-The picture shows the time (UTC), the seconds since boot and the frame's number; below, the number once more as a row
+Below the stamp, the picture shows the seconds since boot and the frame's number; below, the number once more as a row
 of black and white squares for programs to read; a bar that moves; and, for the first fifth of every second, a white
 field, with which a tone of 1 kHz sounds. Frames are numbered by boot-time (number / rate = seconds since boot), so that
 a frame that was never made is missing in the count.
@@ -8,7 +8,6 @@ a frame that was never made is missing in the count.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import struct
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,7 @@ from recorder.source.encode import AAC_FRAME, AudioEncoder, VideoEncoder
 if TYPE_CHECKING:
     from recorder.config import SourceSection
     from recorder.source.driver import Sink
+    from recorder.source.stamp import Stamp
 
 NUMBER_BITS: Final = 40
 """Squares in the row; the most significant bit is on the left, a white square at each end frames the row."""
@@ -37,14 +37,15 @@ class Synthetic:
     cause = "camera"
     ear = None
 
-    def __init__(self, section: SourceSection) -> None:
+    def __init__(self, section: SourceSection, stamp: Stamp) -> None:
         self._section = section
+        self._stamp = stamp
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping."""
         section = self._section
         rate = section.frames_per_second
-        video = _Camera(section) if "video" in section.tracks else None
+        video = _Camera(section, self._stamp) if "video" in section.tracks else None
         audio = _Microphone(section) if "audio" in section.tracks else None
         formats: dict[str, Format] = {}
         if video is not None:
@@ -71,13 +72,13 @@ class Synthetic:
 
 
 class _Camera:
-    def __init__(self, section: SourceSection) -> None:
+    def __init__(self, section: SourceSection, stamp: Stamp) -> None:
         self._rate = section.frames_per_second
         self._key_every_ns = round(section.key_frame_interval_s * _SECOND_NS)
         self._key_due_ns = 0
         self._picture = Picture(section.width_px, section.height_px)
         self.encoder = VideoEncoder(
-            section.width_px, section.height_px, section.frames_per_second, section.video_bitrate_bps
+            section.width_px, section.height_px, section.frames_per_second, section.video_bitrate_bps, stamp
         )
 
     def capture(self, sink: Sink, number: int) -> None:
@@ -141,10 +142,8 @@ class Picture:
         width, height, scale = self._width, self._height, self._scale
         ground = bytes([_GREY]) * line
         rows = [ground] * height
-        utc = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        texts = (utc, f"{at_ns / _SECOND_NS:.3f}", f"#{number}")
-        top = 4 * scale
-        for text in texts:
+        top = height // 4  # above is the stamp
+        for text in (f"{at_ns / _SECOND_NS:.3f}", f"#{number}"):
             rows[top : top + glyphs.HEIGHT * scale] = [
                 row.ljust(line, bytes([_GREY]))[:line] for row in glyphs.rows(text, scale, _GREY, _WHITE)
             ]
