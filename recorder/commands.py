@@ -53,9 +53,12 @@ def record(config_path: Path) -> None:
 @CONFIG
 @STREAM
 @click.option("--matter", help="执法事项  What is being enforced, for example on_site_inspection")
-def start(config_path: Path, stream: str | None, matter: str | None) -> None:
+@click.option(
+    "--mode", type=click.Choice(["video", "audio"]), help="录音录像或者仅录音  Sound and picture, or sound only"
+)
+def start(config_path: Path, stream: str | None, matter: str | None, mode: str | None) -> None:
     """Begin a recording."""
-    config, answer = _ask(config_path, {"command": "start", "stream": stream, "matter": matter})
+    config, answer = _ask(config_path, {"command": "start", "stream": stream, "matter": matter, "mode": mode})
     if answer["session"] is None:
         language = config.device.language
         click.echo(texts.text("say.restart.refused", language) + texts.text("cue.restart.refused.how", language))

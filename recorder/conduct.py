@@ -119,12 +119,18 @@ class Conduct:
 
     # -- what people do ------------------------------------------------------------------------------------------
 
-    def start(self, trigger: str, matter: str | None = None, details: SessionDetails | None = None) -> None:
+    def start(
+        self,
+        trigger: str,
+        matter: str | None = None,
+        details: SessionDetails | None = None,
+        mode: str | None = None,
+    ) -> None:
         """Begin to record; in a session it is a press like any other."""
         now = self._look()
         if matter is None and details is not None:
             matter = details.matter
-        self._obey(self._rules.start(now, trigger, matter))
+        self._obey(self._rules.start(now, trigger, matter, mode))
         if details is not None and self._recording():
             self.add_details(details, when="start")
 

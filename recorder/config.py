@@ -90,7 +90,7 @@ class StreamSection(Section, frozen=True, kw_only=True):
 
     name: str
     mode: str = "video"
-    """``video``, ``audio`` or ``continuous``."""
+    """``video``, ``audio`` or ``continuous``; an officer may choose sound alone at a start."""
     sources: dict[str, SourceSection]
     auto_start: bool = False
     """Open a session as soon as the recorder runs."""
@@ -196,13 +196,19 @@ def _voice_problems(voice: VoiceSection | None) -> list[str]:
     return found
 
 
+def _mode_problems(stream: StreamSection, where: str) -> list[str]:
+    if stream.mode not in ("video", "audio", "continuous"):
+        return [f"{where}: mode {stream.mode!r} is none of video, audio, continuous"]
+    if stream.mode == "audio" and all("audio" not in source.tracks for source in stream.sources.values()):
+        return [f"{where}: mode audio, and no source delivers sound"]
+    return []
+
+
 def _stream_problems(stream: StreamSection) -> list[str]:
     where = f"streams {stream.name!r}"
-    found = []
+    found = _mode_problems(stream, where)
     if not NAME_PATTERN.fullmatch(stream.name) or stream.name == "device":
         found.append(f"{where}: a name has 1 to 32 of a-z, 0-9 and -, and 'device' is the device's own log")
-    if stream.mode not in ("video", "audio", "continuous"):
-        found.append(f"{where}: mode {stream.mode!r} is none of video, audio, continuous")
     if not stream.sources:
         found.append(f"{where}: has no source")
     claimed: set[str] = set()

@@ -429,11 +429,12 @@ class Daemon:
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)
         matter, details = lawful.matter_of(request), lawful.details_of(request)
+        mode = lawful.mode_of(request, conduct.stream.section)
         session = conduct.stream.session
         if session is not None and session.ending is None and conduct.state is State.RECORDING:
             raise RefusedError("already", "正在记录，无需再次开始。", "A recording is already under way.")
         self._ready_to_record(conduct)
-        conduct.start("command", matter, details)
+        conduct.start("command", matter, details, mode)
         return _answer(conduct)
 
     def _press(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from recorder.spool.reader import LogReader
 
 if TYPE_CHECKING:
     from recorder.clock import Instant
+    from recorder.config import StreamSection
     from recorder.evidence.policy import Policy as AgencyPolicy
     from recorder.evidence.records import Record
     from recorder.spool.spool import Spool
@@ -88,6 +89,29 @@ def matter_of(request: dict[str, Any]) -> str | None:
         "matter",
         f"没有这个执法事项。可用：{'、'.join(sorted(MATTER_IDS))}",
         f"There is no such matter. There are: {', '.join(sorted(MATTER_IDS))}",
+    )
+
+
+def mode_of(request: dict[str, Any], stream: StreamSection) -> str | None:
+    """Return the manner of recording that a request names (R1); None where it names none.
+
+    Raises:
+        RefusedError: this stream cannot record so.
+    """
+    mode = request.get("mode")
+    if mode is None or mode == stream.mode:
+        return stream.mode if mode else None
+    tracks = {track for source in stream.sources.values() for track in source.tracks}
+    possible = [one for one, track in (("video", "video"), ("audio", "audio")) if track in tracks]
+    if stream.mode == "continuous":
+        possible = []
+    if mode in possible:
+        return str(mode)
+    named = [", ".join(texts.text(f"mode.{one}", language) for one in possible) for language in texts.LANGUAGES]
+    raise RefusedError(
+        "mode",
+        f"本路不能以这种方式记录。可用：{named[0] or '仅按配置'}",
+        f"This stream does not record so. It can: {named[1] or 'as it is configured'}",
     )
 
 

@@ -110,6 +110,8 @@ class Open:
     must_be_whole: bool = False
     linked_session: bytes | None = None
     link_class: str | None = None
+    mode: str | None = None
+    """How the officer chose to record; None: as the stream does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +240,8 @@ class SessionRules:
 
     # -- what people do ------------------------------------------------------------------------------------------
 
-    def start(self, now_ns: int, trigger: str, matter: str | None = None) -> list[Order]:
-        """Begin to record; in a session it is a press like any other."""
+    def start(self, now_ns: int, trigger: str, matter: str | None = None, mode: str | None = None) -> list[Order]:
+        """Begin to record, in the manner that the officer chooses (R1); in a session it is a press like any other."""
         if self.state is State.CLOSING and self._closing is not None and self.session is not None:
             self._last = Ended(self.session, self._closing, now_ns, self.matter, self._reason or None)
         elif self.state is not State.IDLE:
@@ -254,7 +256,7 @@ class SessionRules:
         self.state, self.matter, self._ending, self._closing = State.RECORDING, matter, None, None
         self._silent = frozenset()
         self._reminder_due_ns = now_ns + self.policy.reminder_ns
-        opening = Open(trigger, matter, matter in self.policy.whole, linked, link_class)
+        opening = Open(trigger, matter, matter in self.policy.whole, linked, link_class, mode)
         return [opening, *self._continued(link_class)]
 
     def press(self, now_ns: int, trigger: str = "button") -> list[Order]:

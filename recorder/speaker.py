@@ -174,7 +174,7 @@ class Speaker:
         if due_ns is None or not (stream.sounds or now_ns >= due_ns):
             return
         del self._due[number]
-        text = self._policy.start_text(stream.section.mode, session.matter)
+        text = self._policy.start_text(session.mode, session.matter)
         if text is not None:
             self._say(stream, text, {"matter": f"matter.{session.matter}"} if session.matter else None)
         for held, arguments in self._held.pop(number, []):

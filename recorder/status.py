@@ -37,11 +37,11 @@ def status(daemon: Daemon) -> dict[str, Any]:
 def _stream(conduct: Conduct, now_boottime_ns: int) -> dict[str, Any]:
     stream = conduct.stream
     session = stream.session
-    flowing = {track for slot in stream.slots.values() if slot.flows for track in slot.section.tracks}
+    flowing = {track for slot in stream.slots.values() if slot.flows for track in stream.wanted(slot)}
     state = "ready"
     if session is not None:
-        both = {"video", "audio"} <= flowing or flowing == set(stream.tracks)
-        state = "recording" if both else _degraded(flowing)
+        whole = flowing == set(stream.tracks) and session.mode != "audio"
+        state = "recording" if whole else _degraded(flowing)
         if session.ending or conduct.state is State.CLOSING:
             state = "closing"
         elif session.off is not None:
@@ -51,6 +51,7 @@ def _stream(conduct: Conduct, now_boottime_ns: int) -> dict[str, Any]:
     return {
         "name": stream.section.name,
         "state": state,
+        "mode": stream.mode,
         "matter": conduct.matter,
         "session": session.id.hex() if session else None,
         "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,

@@ -62,6 +62,8 @@ MAX_CAUSE: Final = 40
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
+TRACKS_OF: Final = {"audio": ("audio",)}
+"""Tracks that a session of this mode has; of another mode it has all that the sources deliver."""
 
 
 class Ending(NamedTuple):
@@ -121,6 +123,7 @@ class Session:
     """Chunks signed so far."""
     end_boottime_ns: int = 0
     """End of what is on the disk."""
+    mode: str = "video"
     matter: str | None = None
     ending: Ending | None = None
     """Once the end has been ordered."""
@@ -158,9 +161,18 @@ class StreamRecorder:
         self._policy_sha256 = policy_sha256
 
     @property
+    def mode(self) -> str:
+        """How the open session records; without one, how this stream does unless it is told otherwise."""
+        return self.session.mode if self.session is not None else self.section.mode
+
+    @property
     def tracks(self) -> list[str]:
-        """The tracks that this stream is to have."""
-        return sorted({track for slot in self.slots.values() for track in slot.section.tracks}, reverse=True)
+        """The tracks that a recording in the present mode is to have."""
+        return sorted({track for slot in self.slots.values() for track in self.wanted(slot)}, reverse=True)
+
+    def wanted(self, slot: Slot) -> list[str]:
+        """Return the tracks that a recording in the present mode takes from a source."""
+        return [track for track in slot.section.tracks if track in TRACKS_OF.get(self.mode, TRACK_IDS)]
 
     # -- the session ---------------------------------------------------------------------------------------------
 
@@ -185,7 +197,7 @@ class StreamRecorder:
         zero = self._clock.boottime_ns()
         sequence, sha256 = self._spool.head(0)
         opened = records.SessionOpen(
-            mode=self.section.mode,
+            mode=order.mode or self.section.mode,
             zero_boottime_ns=zero,
             policy_sha256=self._policy_sha256,
             device_head_sequence=sequence,
@@ -207,12 +219,14 @@ class StreamRecorder:
             GapKeeper(),
             zero + GATHER_NS,
             {},
+            mode=opened.mode,
             matter=order.matter,
         )
         log.info(
-            "stream %s: session %s opened (%s%s), record %d",
+            "stream %s: session %s opened (%s, %s%s), record %d",
             self.section.name,
             session_id.hex()[:8],
+            opened.mode,
             order.trigger,
             f", {order.link_class}" if order.link_class else "",
             written[0].sequence,
@@ -307,6 +321,7 @@ class StreamRecorder:
             assembler.sources,
             chunks=found.chunks,
             end_boottime_ns=how.zero_boottime_ns + known.end_ns,
+            mode=found.opened.body.mode,
             matter=found.opened.body.matter,
         )
         interval = resume.open_interval(newest, now)
@@ -515,7 +530,9 @@ class StreamRecorder:
         session = self.session
         if session is None or session.ending is not None or session.off is not None or slot.peer is None:
             return
-        track_ids = {track: TRACK_IDS[track] for track in slot.section.tracks}
+        track_ids = {track: TRACK_IDS[track] for track in self.wanted(slot)}
+        if not track_ids:
+            return
         slot.has_init = slot.flows = slot.ended = False
         slot.started = True
         slot.heard_boottime_ns = self._clock.boottime_ns()
@@ -559,10 +576,10 @@ class StreamRecorder:
 
     def _init(self, session: Session, slot: Slot, message: link.Init, payload: bytes) -> None:
         self._release_of(session, slot)
-        allowed = {track: TRACK_IDS[track] for track in slot.section.tracks}
+        allowed = {track: TRACK_IDS[track] for track in self.wanted(slot)}
         self._guard(slot, lambda: self._run(session.assembler.init(slot.name, message.instance, payload, allowed)))
         slot.has_init = True
-        if all(one.has_init for one in self.slots.values()):
+        if all(one.has_init for one in self.slots.values() if self.wanted(one)):
             self._release_pending(session)
 
     def lost(self, slot: Slot, why: str) -> None:
@@ -572,7 +589,7 @@ class StreamRecorder:
         if self.session is not None:
             self._release_of(self.session, slot)
             slot.has_init = False
-            for track in slot.section.tracks:
+            for track in self.wanted(slot):
                 self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
             self._settle()
 
@@ -615,11 +632,12 @@ class StreamRecorder:
         now = self._clock.boottime_ns()
         if session.gather_until_ns is not None and now >= session.gather_until_ns:
             self._release_pending(session)
-        wanted = session.ending is None and session.off is None
+        records_now = session.ending is None and session.off is None
         for slot in self.slots.values():
             silent_ns = now - slot.heard_boottime_ns
+            wanted = self.wanted(slot) if records_now else []
             if slot.peer is not None and silent_ns > slot.section.stall_after_s * 1e9 + HUNG_NS and wanted:
-                session.gaps.because(slot.section.tracks, LOST_CAUSE[slot.section.tracks[0]], "source hung")
+                session.gaps.because(wanted, LOST_CAUSE[wanted[0]], "source hung")
                 log.warning(
                     "source %s/%s has been silent for %d ms and is ended",
                     self.section.name,
@@ -628,7 +646,7 @@ class StreamRecorder:
                 )
                 slot.peer.kill()
                 slot.heard_boottime_ns = now
-        if session.gather_until_ns is None and (wanted or (session.off_complete and session.ending is None)):
+        if session.gather_until_ns is None and (records_now or (session.off_complete and session.ending is None)):
             begun = session.gaps.begins(self._ends(session), now)
             self._sign_gaps(session, begun)
             session.assembler.expect_holes([track for gap in begun for track in gap.tracks])
@@ -648,7 +666,7 @@ class StreamRecorder:
             event.count,
         )
         if self.session is not None and event.event in LOSING_EVENTS:
-            tracks = [track for track in event.tracks if track in slot.section.tracks]
+            tracks = [track for track in event.tracks if track in self.wanted(slot)]
             detail = link.short(event.detail) if event.detail else None
             self.session.gaps.because(tracks, link.short(event.cause, MAX_CAUSE), detail)
 
@@ -701,7 +719,7 @@ class StreamRecorder:
             action()  # type: ignore[operator]
         except FragmentRefusedError as error:
             if self.session is not None:
-                for track in slot.section.tracks:
+                for track in self.wanted(slot):
                     self.session.gaps.because([track], LOST_CAUSE[track], link.short(str(error)))
             raise PeerLostError(str(error)) from error
 

@@ -371,3 +371,60 @@ def test_a_session_that_was_left_open_beside_a_newer_one_is_closed(tmp_path: Pat
     bench.start()
     assert [body.closed_by for body in bench.bodies(SessionClose)] == ["recovery"]
     assert len(bench.spool.open_sessions()) == 1
+
+
+# -- sound alone -----------------------------------------------------------------------------------------------------
+
+
+def asked(line: object) -> list[link.Start]:
+    """What a source was told to begin."""
+    return [one for one in line.far.told() if isinstance(one, link.Start)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.rule("R1")
+def test_in_sound_only_no_camera_is_started_or_missed(bench: StreamBench) -> None:
+    camera, microphone = bench.connect("camera"), bench.connect("microphone")
+    bench.stream.open_session(Open("command", mode="audio"))
+    assert bench.bodies(SessionOpen)[0].mode == "audio"
+    assert [one.track_ids for one in asked(microphone)] == [{"audio": 2}]
+    assert asked(camera) == []
+    microphone.far.begin()
+    bench.take(microphone)
+    play(bench, 7, microphone)
+    assert camera.slot.peer is camera.peer  # nobody expects it to say anything
+    bench.stream.lost(camera.slot, "unplugged")
+    play(bench, 4, microphone)
+    again = bench.connect("camera")
+    assert asked(again) == []
+    end(bench, microphone)
+    assert bench.stream.session is None
+    assert bench.bodies(Gap) == []
+    assert {track for chunk in bench.bodies(Chunk) for track in chunk.tracks} == {"audio"}
+
+
+@pytest.mark.rule("R1")
+def test_in_sound_only_missing_sound_is_a_gap_of_sound(bench: StreamBench) -> None:
+    bench.connect("camera")
+    bench.stream.open_session(Open("command", mode="audio"))
+    play(bench, 8)
+    bench.stream.end("done", "command")
+    assert {tuple(gap.tracks) for gap in bench.bodies(Gap)} == {("audio",)}
+
+
+@pytest.mark.rule("R1")
+def test_sound_only_stays_so_after_a_crash(bench: StreamBench) -> None:
+    microphone = bench.connect("microphone")
+    bench.stream.open_session(Open("command", mode="audio"))
+    microphone.far.begin()
+    bench.take(microphone)
+    play(bench, 4, microphone)
+    bench.spool.close()
+    bench.start()
+    assert bench.stream.mode == "audio"
+    camera, microphone = bench.connect("camera"), bench.connect("microphone")
+    assert asked(camera) == []
+    assert [one.track_ids for one in asked(microphone)] == [{"audio": 2}]
+    bench.stream.end("done", "command")
+    bench.clock.advance(4)
+    bench.stream.tick()
+    assert bench.stream.mode == "video"

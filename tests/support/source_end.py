@@ -79,6 +79,17 @@ class SourceEnd:
             self.seen += [message for message, _ in self._decoder.feed(data)]
         raise AssertionError(f"no {form.__name__} in {timeout_s} s")
 
+    def told(self) -> list[link.Message]:
+        """Return what the recorder has sent by now and nobody has awaited."""
+        self.socket.setblocking(False)
+        try:
+            self.seen += [message for message, _ in self._decoder.feed(self.socket.recv(1 << 20))]
+        except BlockingIOError:
+            pass
+        finally:
+            self.socket.settimeout(10)
+        return list(self.seen)
+
     def begin(self) -> None:
         """Await the start, then send the init segment of a new instance."""
         self.session = self.expect(link.Start).session
