@@ -19,6 +19,7 @@ COMMANDS = {
     "stop": ("recorder.commands:stop", "结束记录  End a recording"),
     "unsuitable": ("recorder.commands:unsuitable", "不适宜记录  Unsuitable content: say why, record nothing"),
     "mark": ("recorder.commands:mark", "标记  Point out a moment"),
+    "photo": ("recorder.commands:photo", "拍照  Take a photograph"),
     "details": ("recorder.commands:details", "登记  Put particulars on record"),
     "again": ("recorder.commands:again", "再次告知  Announce again, for a party that arrives"),
     "status": ("recorder.commands:status", "设备状态  State of this device"),

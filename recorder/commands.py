@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,15 @@ CONFIG = click.option(
 
 STREAM = click.option("--stream", help="哪一路  Which stream; the first by default")
 
+PHOTO_LONGEST_S = 17.0
+"""The recorder gives up a photograph after 15 s."""
 STATES = {
     "ready": ("待机", "ready"),
     "starting": ("正在启动", "starting"),
     "recording": ("正在记录", "recording"),
     "audio_only": ("仅录音", "sound only"),
     "video_only": ("仅录像", "picture only"),
+    "photo": ("正在拍照取证", "taking photographs"),
     "unsuitable": ("依规定停止记录", "off as the rules require"),
     "closing": ("即将结束（仍在记录）", "ending (still recording)"),
     "recovering": ("正在恢复记录", "recovering"),
@@ -121,6 +125,31 @@ def mark(config_path: Path, stream: str | None, marker: str) -> None:
     config, _ = _ask(config_path, {"command": "mark", "stream": stream, "marker": marker})
     named = [texts.named("marker", marker, language) for language in texts.LANGUAGES]
     _say(config, f"已标记：{named[0]}。", f"Marked: {named[1]}.")
+
+
+@click.command()
+@CONFIG
+@STREAM
+@click.option("--matter", help="执法事项  What is being enforced, where no recording is under way")
+def photo(config_path: Path, stream: str | None, matter: str | None) -> None:
+    """Take a photograph: part of the recording, or announced and signed by itself."""
+    config, before = _ask(config_path, {"command": "status"})
+    config, answer = _ask(config_path, {"command": "photo", "stream": stream, "matter": matter})
+    until = time.monotonic() + PHOTO_LONGEST_S
+    counts = {one["name"]: one["photos"] for one in before["streams"]}[answer["stream"]]
+    while time.monotonic() < until:
+        time.sleep(0.1)
+        _, now = _ask(config_path, {"command": "status"})
+        found = {one["name"]: one["photos"] for one in now["streams"]}[answer["stream"]]
+        if found["failed"] > counts["failed"]:
+            break
+        if found["signed"] > counts["signed"]:
+            number = answer["session"][:8]
+            _say(config, f"已拍照，编号 {number}。", f"Photograph taken, number {number}.")
+            return
+    zh = config.device.language == "zh"
+    why = "未能拍照，原因已记入日志。" if zh else "No photograph could be taken; the log says why."
+    raise click.ClickException(why)
 
 
 @click.command()

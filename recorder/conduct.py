@@ -6,12 +6,13 @@ Every method may raise :class:`recorder.spool.errors.DiskFullError`: there was n
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from recorder import lawful
 from recorder.control import RefusedError
 from recorder.evidence import details as particulars
 from recorder.evidence import records
+from recorder.photos import Photos
 from recorder.session import Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from recorder.stream import Recovered, StreamRecorder
 
 log = logging.getLogger(__name__)
+
+PHOTO_SESSION_NS: Final = 20_000_000_000
+"""A session for photographs alone ends so long after the last of them: its announcement has been heard by then."""
 
 
 class Speaks(Protocol):
@@ -66,6 +70,11 @@ class Conduct:
         self._spool = spool
         self._clock = clock
         self._speaker = speaker
+        self.photos = Photos(stream, clock)
+        self._photo_session: bytes | None = None
+        """Photographs out of a session have one of their own, which the rules of a recording do not know."""
+        self._photo_due = False
+        self._photo_until_ns = 0
 
     @property
     def state(self) -> State:
@@ -108,6 +117,8 @@ class Conduct:
         self._set_quiet(self._rules.matter)
         self._obey(self._rules.tick(now))
         self._obey(self._rules.silent(self.stream.silent, frozenset(self.stream.tracks)))
+        self.photos.tick()
+        self._look_after_photos(now)
 
     def spoken(self, text: str) -> None:
         """A text has been spoken to its end."""
@@ -115,6 +126,7 @@ class Conduct:
 
     def automatic(self, reason: str) -> None:
         """The device itself must end: ``battery``, ``storage``, ``fault`` or ``shutdown``."""
+        self._end_photos(reason)
         self._obey(self._rules.automatic(self._look(), reason))
 
     # -- what people do ------------------------------------------------------------------------------------------
@@ -127,6 +139,7 @@ class Conduct:
         mode: str | None = None,
     ) -> None:
         """Begin to record; in a session it is a press like any other."""
+        self._end_photos("done")
         now = self._look()
         if matter is None and details is not None:
             matter = details.matter
@@ -136,6 +149,7 @@ class Conduct:
 
     def press(self, trigger: str) -> None:
         """Press the button shortly: what it means depends on the state, and always keeps recording."""
+        self._end_photos("done")
         self._obey(self._rules.press(self._look(), trigger))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
@@ -144,6 +158,8 @@ class Conduct:
         Raises:
             RefusedError: nothing is being recorded, an unknown reason, or no statement that the work is over.
         """
+        if self._end_photos(reason):
+            return
         now = self._look()
         self._ask(lambda: self._rules.end(now, reason, statement=statement, by=by))
 
@@ -164,6 +180,28 @@ class Conduct:
         """
         now = self._look()
         self._ask(lambda: self._rules.mark(now, marker))
+
+    def photo(self, trigger: str, matter: str | None = None) -> bytes:
+        """Take a photograph (R1): part of the session that is open, else of one of its own; return that session's id.
+
+        Raises:
+            RefusedError: there is no camera, or recording is off as the rules require.
+        """
+        now = self._look()
+        session = self.stream.session
+        if self._rules.state is State.UNSUITABLE or (session is not None and session.off is not None):
+            raise RefusedError(
+                "unsuitable",
+                "依规定停止记录期间不能拍照；按键恢复记录后再拍。",
+                "Recording is off as the rules require: no photograph is taken. A press goes on recording.",
+            )
+        self.photos.camera()
+        self._photo_until_ns = now + PHOTO_SESSION_NS
+        if self._photo_session is None and (session is None or session.ending is not None) and self.session is None:
+            self._photo_session = self.stream.open_session(Open(trigger, matter, mode="photo"))
+        self._photo_due = True
+        self._look_after_photos(now)
+        return self._photo_session or self.session or bytes(16)
 
     def add_details(self, stated: SessionDetails, *, when: str = "during", author: str = "officer") -> None:
         """Put particulars on record (R2, R6): a file of their own; the record beside it tells nothing personal.
@@ -187,11 +225,37 @@ class Conduct:
     def _recording(self) -> bool:
         return self.stream.session is not None and self.stream.session.ending is None
 
+    def _look_after_photos(self, now_ns: int) -> None:
+        """Ask for what is due as soon as its session is open, and end a session for photographs when it is over."""
+        session = self.stream.session
+        if self._photo_due and session is not None and session.ending is None:
+            self._photo_due = False
+            self.photos.ask()
+        if self._photo_session is None or session is None or session.id != self._photo_session:
+            return
+        if now_ns >= self._photo_until_ns and not self.photos.waiting and session.ending is None:
+            self._end_photos("done")
+
+    def _end_photos(self, reason: str) -> bool:
+        """End a session for photographs alone; return whether there was one.
+
+        A photograph that is still coming is then part of the recording that begins.
+        """
+        session = self.stream.session
+        if self._photo_session is None or session is None or session.id != self._photo_session:
+            return False
+        if session.ending is None:
+            self.stream.end(reason, "device")
+        return True
+
     def _look(self) -> int:
         """Take up what has happened to the stream by itself; return the boot-time clock."""
         now = self._clock.boottime_ns()
         while self.stream.closed:
             session, reason = self.stream.closed.pop(0)
+            if session == self._photo_session:
+                self._photo_session = None
+                continue
             self._obey(self._rules.closed(session, reason, now))
         return now
 

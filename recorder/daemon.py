@@ -107,6 +107,7 @@ class Daemon:
             "stop": self._stop,
             "unsuitable": self._unsuitable,
             "mark": self._mark,
+            "photo": self._photo,
             "details": self._details,
             "again": self._again,
             "status": lambda _request: status(self),
@@ -323,6 +324,12 @@ class Daemon:
                 if isinstance(message, link.Heard):
                     self._heard(message)
                     continue
+                if isinstance(message, link.Taken):
+                    self.conducts[stream.section.name].photos.taken(message, payload)
+                    continue
+                if isinstance(message, link.NotTaken):
+                    self.conducts[stream.section.name].photos.not_taken(message)
+                    continue
                 stream.received(slot, message, payload)
         except PeerLostError as error:
             peer.kill()
@@ -458,6 +465,12 @@ class Daemon:
         conduct = self._conduct(request)
         conduct.mark(lawful.marker_of(request))
         return _answer(conduct)
+
+    def _photo(self, request: dict[str, Any]) -> dict[str, Any]:
+        conduct = self._conduct(request)
+        self._ready_to_record(conduct)
+        session = conduct.photo("command", lawful.matter_of(request))
+        return _answer(conduct) | {"session": session.hex()}
 
     def _details(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)

@@ -55,7 +55,7 @@ def last_ended(spool: Spool, stream: int, now: Instant) -> Ended | None:
             continue
         record = entry.record
         if closing is None:
-            closing = record if isinstance(record.body, SessionClose) else None
+            closing = record if _is_close(record, reader) else None
         elif isinstance(record.body, NotRecorded) and record.session == closing.session:
             detail = record.body.reason
             break
@@ -65,6 +65,15 @@ def last_ended(spool: Spool, stream: int, now: Instant) -> Ended | None:
     opened = opening.record.body if opening is not None else None
     matter = opened.matter if isinstance(opened, SessionOpen) else None
     return Ended(closing.session, closing.body.reason, _on_this_boot(closing, now), matter, detail)
+
+
+def _is_close(record: Record, reader: LogReader) -> bool:
+    """Tell whether a recording ends here; photographs out of a session are no recording that could be broken off."""
+    if not isinstance(record.body, SessionClose):
+        return False
+    opening = reader.find(record.body.open_sequence)
+    opened = opening.record.body if opening is not None else None
+    return not (isinstance(opened, SessionOpen) and opened.mode == "photo")
 
 
 def _on_this_boot(record: Record, now: Instant) -> int | None:

@@ -171,7 +171,7 @@ class Speaker:
             if session.zero_boottime_ns >= self._began_ns:
                 self._due[number] = now_ns + SOUND_WITHIN_NS
         due_ns = self._due.get(number)
-        if due_ns is None or not (stream.sounds or now_ns >= due_ns):
+        if due_ns is None or not (stream.sounds or session.mode == "photo" or now_ns >= due_ns):
             return
         del self._due[number]
         text = self._policy.start_text(session.mode, session.matter)

@@ -46,12 +46,19 @@ def _stream(conduct: Conduct, now_boottime_ns: int) -> dict[str, Any]:
             state = "closing"
         elif session.off is not None:
             state = "unsuitable"
+        elif session.mode == "photo":
+            state = "photo"
     elif any(slot.peer is None for slot in stream.slots.values()):
         state = "starting"
     return {
         "name": stream.section.name,
         "state": state,
         "mode": stream.mode,
+        "photos": {
+            "waiting": conduct.photos.waiting,
+            "signed": conduct.photos.signed,
+            "failed": conduct.photos.failed,
+        },
         "matter": conduct.matter,
         "session": session.id.hex() if session else None,
         "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,

@@ -62,7 +62,7 @@ MAX_CAUSE: Final = 40
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
-TRACKS_OF: Final = {"audio": ("audio",)}
+TRACKS_OF: Final = {"audio": ("audio",), "photo": ()}
 """Tracks that a session of this mode has; of another mode it has all that the sources deliver."""
 
 
@@ -302,7 +302,7 @@ class StreamRecorder:
         newest = self._newest(found)
         known = resume.past(found.opened, newest)
         how = resume.decide(known, now)
-        if how is None:
+        if how is None or found.opened.body.mode == "photo":
             end = known.zero_boottime_ns + known.end_ns
             close = self._close_body(found.opened.sequence, found.chunks, end, Ending("interrupted", "recovery"))
             self._sign_close(found.session, [close])
@@ -592,6 +592,23 @@ class StreamRecorder:
             for track in self.wanted(slot):
                 self.session.gaps.because([track], LOST_CAUSE[track], link.short(why))
             self._settle()
+
+    @property
+    def camera(self) -> SourcePeer | None:
+        """The camera that can be asked for a photograph; None where it is not connected."""
+        return next((slot.peer for slot in self.slots.values() if "video" in slot.section.tracks), None)
+
+    def tell_camera(self, message: link.Take) -> None:
+        """Ask the camera for a photograph; one that is not there will not answer."""
+        for slot in self.slots.values():
+            if "video" in slot.section.tracks:
+                self._send(slot, message)
+
+    @property
+    def keeps_photos(self) -> bool:
+        """Whether a photograph that comes now is part of what is being recorded."""
+        session = self.session
+        return session is not None and session.off is None and not session.waits_for_room
 
     @property
     def silent(self) -> frozenset[str]:

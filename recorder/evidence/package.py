@@ -12,9 +12,9 @@ import secrets
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from recorder.evidence import film, records, report, statements, timeline
+from recorder.evidence import film, jpeg, records, report, statements, timeline
 from recorder.evidence.errors import PackageError
-from recorder.evidence.records import Chunk, Record
+from recorder.evidence.records import Chunk, Photo, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ REPORT_TEXT: Final = "evidence/report.txt"
 FOLDERS: Final = ("evidence", "evidence/certificates", "evidence/media")
 FILM_NAME: Final = re.compile(r"session(?:-([2-9]|[1-9][0-9]{1,3}))?\.mp4")
 CERTIFICATE_NAME: Final = re.compile(r"evidence/certificates/([0-9a-f]{64})\.der")
-MEDIA_NAME: Final = re.compile(r"evidence/media/([0-9a-f]{64})\.(mp4|bin)")
+MEDIA_NAME: Final = re.compile(r"evidence/media/([0-9a-f]{64})\.(mp4|jpg|bin)")
 
 
 class Written(NamedTuple):
@@ -45,7 +45,8 @@ class Written(NamedTuple):
 def media_name(record: Record) -> str:
     """Return the path of a record's file in a package."""
     assert record.file is not None  # noqa: S101 - callers choose records with files
-    extension = "mp4" if isinstance(record.body, Chunk) else "bin"
+    picture = isinstance(record.body, Photo) and record.body.format == jpeg.FORMAT
+    extension = "mp4" if isinstance(record.body, Chunk) else "jpg" if picture else "bin"
     return f"evidence/media/{record.file.content_sha256.hex()}.{extension}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from recorder.source.ear import Ear
-    from recorder.source.link import Heard
+    from recorder.source.link import Heard, Taken
 
 VIDEO_TIMESCALE = 90_000
 """Ticks a second of every picture track, whatever the camera counts in."""
@@ -75,6 +75,15 @@ class Sink(Protocol):
 
     def key_frame_wanted(self) -> bool:
         """Say, once for each time it was asked for, that the next frame should be a key frame."""
+
+    def photo_wanted(self) -> int | None:
+        """Say, once for each that was asked for, the number of a photograph that should be taken now."""
+
+    def photo(self, taken: Taken, jpeg: bytes) -> None:
+        """Hand over a photograph."""
+
+    def no_photo(self, number: int, detail: str) -> None:
+        """Say that a photograph could not be taken."""
 
     def wait(self, seconds: float) -> None:
         """Sleep, but not longer than until the driver should return."""

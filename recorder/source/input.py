@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.errors import ConfigError
+from recorder.source import photo
 from recorder.source.driver import VIDEO_TIMESCALE, Format, Sample, boottime_ns, nanoseconds
 from recorder.source.encode import AudioEncoder, VideoEncoder
 from recorder.source.errors import DeviceError
@@ -217,6 +218,7 @@ class _Passed:
     def __init__(self, track: str, codec: str, stream: Any, extradata: bytes) -> None:
         self._track = track
         self._codec = codec
+        self._extradata = extradata
         self._prefix = 0
         self._sets: list[bytes] | None = None
         if track == "video":
@@ -233,7 +235,6 @@ class _Passed:
         Raises:
             DeviceError: the camera's settings were changed while it ran; a new film has to begin.
         """
-        del sink
         raw = timed.raw
         data, key = bytes(raw.packet), True
         if self._track == "video":
@@ -244,6 +245,10 @@ class _Passed:
             self._check(units)
         if not data:
             return
+        wanted = sink.photo_wanted() if self._track == "video" and key else None
+        if wanted is not None:
+            taken_ns = nanoseconds(timed.presentation, self.timescale)
+            photo.take_coded(sink, wanted, self._codec, self._extradata, bytes(raw.packet), taken_ns)
         yield Sample(
             track=self._track,
             data=data,
@@ -284,7 +289,11 @@ class _CodedVideo:
             key = sink.key_frame_wanted() or self._key_due is None or at >= self._key_due
             if key:
                 self._key_due = at + self._key_every
-            yield from self._encoder.encode(frame.reformat(format="yuv420p"), at, key=key)
+            picture = frame.reformat(format="yuv420p")
+            yield from self._encoder.encode(picture, at, key=key)
+            wanted = sink.photo_wanted()
+            if wanted is not None:
+                photo.take(sink, wanted, picture, nanoseconds(at, VIDEO_TIMESCALE))
 
 
 class _CodedAudio:

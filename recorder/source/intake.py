@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder.source.driver import Sample, boottime_ns
-from recorder.source.link import Event, Heard, short
+from recorder.source.link import Event, Heard, NotTaken, Taken, short
 
 if TYPE_CHECKING:
     from recorder.source.driver import Format
@@ -18,6 +18,8 @@ _URGENT_SIZE_BYTES: Final = 1 << 20
 _URGENT_NS: Final = 100_000_000
 """The loop is woken for so much of frames, or of time between them: waking it for each costs more than all the rest."""
 _MAX_QUEUED_EVENTS: Final = 100
+MAX_PHOTOS: Final = 4
+"""More are not asked for at once."""
 
 
 class Failed(NamedTuple):
@@ -25,6 +27,13 @@ class Failed(NamedTuple):
 
     cause: str
     detail: str
+
+
+class Photo(NamedTuple):
+    """A photograph."""
+
+    taken: Taken
+    jpeg: bytes
 
 
 class Discarded(NamedTuple):
@@ -39,13 +48,14 @@ class Intake:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._items: deque[Sample | Event | Heard | Failed | Discarded | dict[str, Format]] = deque()
+        self._items: deque[Sample | Event | Heard | Photo | NotTaken | Failed | Discarded | dict[str, Format]] = deque()
         self._size_bytes = 0
         self._oldest_ns: int | None = None
         self._events = 0
         self._overflow: dict[str, int] = {}
         self._stop = threading.Event()
         self._key = threading.Event()
+        self._photos: deque[int] = deque()
         self.fileno = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         """Readable when there is something to take that should not wait for the loop's next turn."""
 
@@ -86,6 +96,18 @@ class Intake:
             self._items.append(answer)
         os.eventfd_write(self.fileno, 1)
 
+    def photo(self, taken: Taken, jpeg: bytes) -> None:
+        """Take a photograph."""
+        with self._lock:
+            self._items.append(Photo(taken, jpeg))
+        os.eventfd_write(self.fileno, 1)
+
+    def no_photo(self, number: int, detail: str) -> None:
+        """Take that there will be none."""
+        with self._lock:
+            self._items.append(NotTaken(number=number, detail=short(detail)))
+        os.eventfd_write(self.fileno, 1)
+
     def failed(self, cause: str, detail: str) -> None:
         """The driver has ended, and why."""
         with self._lock:
@@ -115,11 +137,22 @@ class Intake:
         """Ask the driver for a key frame, where it encodes."""
         self._key.set()
 
+    def photo_wanted(self) -> int | None:
+        """Say, once for each that was asked for, the number of a photograph that should be taken now."""
+        return self._photos.popleft() if self._photos else None
+
+    def ask_photo(self, number: int) -> None:
+        """Ask the driver for a photograph."""
+        if len(self._photos) >= MAX_PHOTOS:
+            self.no_photo(number, "too many photographs are waiting")
+            return
+        self._photos.append(number)
+
     def stop(self) -> None:
         """Ask the driver to return."""
         self._stop.set()
 
-    def take(self) -> list[Sample | Event | Heard | Failed | Discarded | dict[str, Format]]:
+    def take(self) -> list[Sample | Event | Heard | Photo | NotTaken | Failed | Discarded | dict[str, Format]]:
         """Return what has come since the last call."""
         with self._lock:
             items = list(self._items)

@@ -24,6 +24,8 @@ MAX_TEXT: Final = 1000
 """Longest text in a field, in characters; :func:`short` cuts to it."""
 MAX_ENTRIES: Final = 32
 """Most entries in a list or map of a header."""
+MAX_PHOTO_SIZE_BYTES: Final = 4 << 20
+"""A photograph is coded until it is no larger: the recorder has it in memory as a whole, and has little."""
 ID_SIZE_BYTES: Final = 16
 """Length of session and instance ids."""
 TRACKS: Final = ("video", "audio")
@@ -183,6 +185,28 @@ class Heard(Message, frozen=True, kw_only=True, omit_defaults=True):
     score_permille: int = 0
 
 
+class Take(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Recorder. Take a photograph; the recording, if there is one, goes on."""
+
+    number: int
+    """Comes back in the answer."""
+
+
+class Taken(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Source. A photograph (payload: JPEG)."""
+
+    number: int
+    taken_boottime_ns: int
+
+
+class NotTaken(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Source. There will be no such photograph."""
+
+    number: int
+    detail: str
+    """Why, ASCII."""
+
+
 class Ended(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. All fragments of this instance have been sent."""
 
@@ -204,9 +228,12 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     "ended": Ended,
     "listen": Listen,
     "heard": Heard,
+    "take": Take,
+    "taken": Taken,
+    "not-taken": NotTaken,
 }
 _NAME_OF: Final = {form: name for name, form in MESSAGES.items()}
-_WITH_PAYLOAD: Final = (Init, Fragment, Listen)
+_WITH_PAYLOAD: Final = (Init, Fragment, Listen, Taken)
 _SIGNED: Final = ("peak_millibels", "rms_millibels", "zero_boottime_ns", "delay_ns", "level_millibels")
 
 
@@ -285,6 +312,8 @@ def _check(message: Message, payload: bytes) -> None:
         raise LinkError(f"a payload of {len(payload)} bytes cannot be sent")
     if bool(payload) != isinstance(message, _WITH_PAYLOAD):
         raise LinkError(f"{_NAME_OF[type(message)]} must {'not ' if payload else ''}have a payload")
+    if isinstance(message, Taken) and len(payload) > MAX_PHOTO_SIZE_BYTES:
+        raise LinkError(f"a photograph of {len(payload)} bytes is not read")
     if isinstance(message, Hello | Welcome) and message.v != VERSION:
         raise LinkError(f"the other end speaks version {message.v} of the link")
     _check_fields(message)

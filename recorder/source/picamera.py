@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.errors import ConfigError
+from recorder.source import photo
 from recorder.source.driver import VIDEO_TIMESCALE, Format, Sample, boottime_ns, ticks
 from recorder.source.encode import VideoEncoder
 from recorder.source.errors import DeviceError
@@ -119,6 +120,10 @@ class PiCamera:
                 with MappedArray(request, "main", reshape=False) as mapped:
                     planes = planes_of(memoryview(mapped.array), main["size"], main["stride"])
                     self._stamp.draw(planes, main["size"][0], main["size"][1], at_ns)
+                    wanted = sink.photo_wanted()
+                    if wanted is not None:
+                        frame = planar_frame(memoryview(mapped.array), main["format"], main["size"], main["stride"])
+                        photo.take(sink, wanted, frame, at_ns)
             except Exception:
                 # A picture without a stamp is worth more than none.
                 log.exception("the stamp cannot be drawn; the camera goes on without")
@@ -163,6 +168,9 @@ class PiCamera:
                 key_due_ns = at_ns + every_ns
             for sample in encoder.encode(frame, ticks(at_ns, VIDEO_TIMESCALE), key=key, sensor_ns=at_ns):
                 sink.put(sample)
+            wanted = sink.photo_wanted()
+            if wanted is not None:
+                photo.take(sink, wanted, frame, at_ns)
 
 
 class HardwarePackets:

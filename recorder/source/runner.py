@@ -23,7 +23,7 @@ from recorder.source import link
 from recorder.source.driver import Sample, boottime_ns
 from recorder.source.errors import DeviceError, LinkError, SourceError
 from recorder.source.instance import Instance
-from recorder.source.intake import Discarded, Failed, Intake
+from recorder.source.intake import MAX_PHOTOS, Discarded, Failed, Intake, Photo
 from recorder.source.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ class Runner:
         self._connection: Connection | None = None
         self._instance: Instance | None = None
         self._start: link.Start | None = None
-        self._events: deque[link.Event | link.Heard] = deque(maxlen=_MAX_WAITING_EVENTS)
+        self._events: deque[link.Event | link.Heard | link.NotTaken] = deque(maxlen=_MAX_WAITING_EVENTS)
+        self._photos: deque[Photo] = deque(maxlen=MAX_PHOTOS)
         now = boottime_ns()
         self._vigil = Vigil(list(section.tracks), round(section.stall_after_s * 1e9), now)
         self._without_recorder_since_ns = now
@@ -163,6 +164,7 @@ class Runner:
             link.Start: self._started,
             link.Stop: self._stop,
             link.Ack: self._acknowledged,
+            link.Take: self._take_photo,
         }
 
     def run(self) -> int:
@@ -236,8 +238,10 @@ class Runner:
                 if item.event == "hole":
                     self._cut(item.tracks)
                 self._tell(item)
-            elif isinstance(item, link.Heard):
+            elif isinstance(item, link.Heard | link.NotTaken):
                 self._events.append(item)
+            elif isinstance(item, Photo):
+                self._photos.append(item)
             elif isinstance(item, Failed):
                 self._fail("failed", self._section.tracks, item.cause, item.detail)
             else:
@@ -311,6 +315,7 @@ class Runner:
             self._connection.socket.close()
         self._connection = None
         self._start = None
+        self._photos.clear()  # whoever asked for them is gone
         self._without_recorder_since_ns = boottime_ns()
         kept = 0
         if self._instance is not None:
@@ -390,6 +395,12 @@ class Runner:
             return
         self._driver.ear.order(message, payload)
 
+    def _take_photo(self, message: link.Take) -> None:
+        if self._formats is None or "video" not in self._formats:
+            self._intake.no_photo(message.number, "there is no picture yet")
+        else:
+            self._intake.ask_photo(message.number)
+
     def _event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
         self._tell(_make_event(event, tracks, cause, detail, count))
 
@@ -421,6 +432,9 @@ class Runner:
                             break
                 while self._events:
                     connection.unsent += link.encode(self._events.popleft())
+                while self._photos and len(connection.unsent) < _MAX_UNSENT_SIZE_BYTES:
+                    photo = self._photos.popleft()
+                    connection.unsent += link.encode(photo.taken, photo.jpeg)
             connection.flush()
         except LinkError as error:
             self._lost(error)

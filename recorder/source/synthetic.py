@@ -12,7 +12,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from recorder.source import glyphs
+from recorder.source import glyphs, photo
 from recorder.source.driver import VIDEO_TIMESCALE, Format, boottime_ns
 from recorder.source.encode import AAC_FRAME, AudioEncoder, VideoEncoder
 
@@ -90,6 +90,9 @@ class _Camera:
         at = number * VIDEO_TIMESCALE // self._rate
         for sample in self.encoder.encode(frame, at, key=key, sensor_ns=at_ns, number=number):
             sink.put(sample)
+        wanted = sink.photo_wanted()
+        if wanted is not None:
+            photo.take(sink, wanted, frame, at_ns)
 
 
 class _Microphone:

@@ -35,6 +35,8 @@ class FakeRecorder:
         self.events: list[link.Event] = []
         self.ended: list[link.Ended] = []
         self.heard: list[link.Heard] = []
+        self.photos: list[tuple[link.Taken, bytes]] = []
+        self.not_taken: list[link.NotTaken] = []
         self._server: socket.socket | None = None
         self._peer: socket.socket | None = None
         self._decoder = link.Decoder()
@@ -120,6 +122,10 @@ class FakeRecorder:
             self.ended.append(message)
         elif isinstance(message, link.Heard):
             self.heard.append(message)
+        elif isinstance(message, link.Taken):
+            self.photos.append((message, payload))
+        elif isinstance(message, link.NotTaken):
+            self.not_taken.append(message)
 
     @property
     def tracks(self) -> dict[int, TrackInit]:

@@ -52,6 +52,9 @@ MESSAGES: list[tuple[link.Message, bytes]] = [
         link.Heard(number=7, heard=False, companion=True, delay_ns=-900, level_millibels=-2100, score_permille=410),
         b"",
     ),
+    (link.Take(number=3), b""),
+    (link.Taken(number=3, taken_boottime_ns=8), b"jpeg"),
+    (link.NotTaken(number=3, detail="no picture"), b""),
 ]
 
 

@@ -1,4 +1,4 @@
-"""A session in sound alone, through a real sound server and the whole site, as an outsider sees it in the package."""
+"""Sessions in other manners than film, through a real sound server and the whole site: sound alone, photographs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import av
 import pytest
 
 from recorder.control import RefusedError
-from recorder.evidence.records import Announcement, SessionOpen
+from recorder.evidence.records import Announcement, SessionClose, SessionOpen
 from tests.support.commands import liuhen
 from tests.support.pictures import export_session, keep_recording
 from tests.support.pulse import PulseServer
@@ -62,3 +62,23 @@ def test_an_officer_chooses_sound_alone(tmp_path: Path, monkeypatch: pytest.Monk
 def _told(site: Site) -> list[Announcement]:
     found = [one.body for one in stream_records(site.spool) if isinstance(one.body, Announcement)]
     return [one for one in found if one.text.startswith("say.start.")]
+
+
+@pytest.mark.rule("R1")
+@pytest.mark.rule("R3")
+@pytest.mark.timeout(200)
+def test_photographs_out_of_a_recording_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with PulseServer(tmp_path) as room:
+        for name, value in (os.environ | room.environment).items():
+            monkeypatch.setenv(name, value)
+        with Site(tmp_path / "site", streams=STREAMS.format(folder=tmp_path / "voice")) as site:
+            assert liuhen("voice", "render", "--config", site.device_config).returncode == 0
+            site.start_recorder()
+            site.wait_for(lambda: site.ask("status")["voice"] and _state(site) == "ready", "all is there", 60)
+            assert liuhen("photo", "--config", site.device_config).returncode == 0
+            site.wait_for(lambda: bool(_told(site)), "it has been announced", 60)
+            (told,) = _told(site)
+            site.wait_for(lambda: _state(site) == "ready", "it ends by itself", 40)
+            closed = [one.body for one in stream_records(site.spool) if isinstance(one.body, SessionClose)]
+    assert (told.text, told.heard) == ("say.start.photo", "heard")
+    assert [one.reason for one in closed] == ["done"]
