@@ -198,7 +198,15 @@ class Position:
 class Assembler:
     """Makes chunks from the fragments of one session. All times are media times in ns since the session's zero."""
 
-    def __init__(self, zero_boottime_ns: int, position: Position | None = None) -> None:
+    def __init__(self, zero_boottime_ns: int, position: Position | None = None, begin_ns: int = 0) -> None:
+        """Begin, or go on with, a session.
+
+        Args:
+            zero_boottime_ns: boot-time of media time zero.
+            position: where it stood before a restart.
+            begin_ns: media time from which each track is to be recorded; what comes before is a pre-event buffer's.
+        """
+        self._begin_ns = begin_ns
         self._zero_boottime_ns = zero_boottime_ns
         self._inits: dict[str, bytes] = {}
         self._joined: bytes | None = None
@@ -342,7 +350,7 @@ class Assembler:
         for run in runs:
             track = self._tracks[run.track_id]
             start = _to_ns(run.first_decode, track.timescale)
-            before = self._ends.get(track.kind, 0 if track.kind in self._expect_hole else None)
+            before = self._ends.get(track.kind, self._begin_ns if track.kind in self._expect_hole else None)
             if before is not None:
                 if start < before - OVERLAP_ALLOWED_NS:
                     raise FragmentRefusedError(

@@ -14,6 +14,7 @@ from recorder.evidence import details as particulars
 from recorder.evidence import records
 from recorder.photos import Photos
 from recorder.session import Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
+from recorder.stream import UNKEPT_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,10 @@ class Conduct:
         """The log has been looked through after a start; ``found`` is the session that goes on."""
         self.stream.closed.clear()
         now = self._clock.now()
-        self._rules.remember(lawful.last_ended(self._spool, self.stream.number, now))
+        last = lawful.last_ended(self._spool, self.stream.number, now)
+        self._rules.remember(last)
+        if last is not None and last.reason in UNKEPT_ENDS:
+            self.stream.keep_no_past()
         if found is None:
             return
         self._set_quiet(found.matter)

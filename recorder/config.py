@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_STREAMS = 32
+MAX_PRE_EVENT_SECONDS = 30
 MAX_CONFIG_SIZE_BYTES = 256 << 10
 LANGUAGES = ("zh", "en")
 
@@ -94,6 +95,8 @@ class StreamSection(Section, frozen=True, kw_only=True):
     sources: dict[str, SourceSection]
     auto_start: bool = False
     """Open a session as soon as the recorder runs."""
+    pre_event_seconds: int = 0
+    """A recording begins with the pictures, not the sound, of so long before the press; only as the policy permits."""
 
 
 class SpoolSection(Section, frozen=True, kw_only=True):
@@ -211,6 +214,8 @@ def _stream_problems(stream: StreamSection) -> list[str]:
         found.append(f"{where}: a name has 1 to 32 of a-z, 0-9 and -, and 'device' is the device's own log")
     if not stream.sources:
         found.append(f"{where}: has no source")
+    if not 0 <= stream.pre_event_seconds <= MAX_PRE_EVENT_SECONDS:
+        found.append(f"{where}: pre_event_seconds is 0 to {MAX_PRE_EVENT_SECONDS}")
     claimed: set[str] = set()
     for name, source in stream.sources.items():
         at = f"{where}, source {name!r}"

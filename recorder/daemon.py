@@ -64,8 +64,14 @@ class Daemon:
         self.run_folder = Path(config.device.run)
         policy_file, self._policy_fault = _policy_file(config)
         policy_sha256 = hashlib.sha256(policy_file).digest()
+        agency = _agency_policy(policy_file)
+        self._pre_event_faults = [
+            problem for section in config.streams if (problem := lawful.pre_event_problem(agency, section)) is not None
+        ]
         self.streams = {
-            section.name: StreamRecorder(number, section, spool, clock, policy_sha256)
+            section.name: StreamRecorder(
+                number, section, spool, clock, policy_sha256, lawful.pre_event_ns(agency, section)
+            )
             for number, section in enumerate(config.streams, 1)
         }
         children = [
@@ -77,7 +83,6 @@ class Daemon:
         if config.voice is not None and config.voice.spawn:
             children.append(voice_child())
         self.supervisor = Supervisor(config_path, self.run_folder, children)
-        agency = _agency_policy(policy_file)
         self.speaker: Speaker | None = None
         if config.voice is not None:
             self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
@@ -129,10 +134,7 @@ class Daemon:
         waking = listen_datagrams(self.run_folder / "wake.sock")
         self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
         self._careful(self._recover)
-        if self._policy_fault is not None:
-            log.error("%s; recording goes on without a policy", self._policy_fault)
-            fault = records.Fault(code="policy_missing", detail=link.short(self._policy_fault))
-            self._careful(lambda: self.spool.append(0, None, [fault]))
+        self._tell_policy_faults()
         self._careful(self._heads)
         notify.ready("recording service is ready")
         log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))
@@ -153,6 +155,16 @@ class Daemon:
         self.supervisor.stop()
         self.spool.close()
         log.info("recorder of %s has stopped", self.config.device.id)
+
+    def _tell_policy_faults(self) -> None:
+        """Sign what of the agency's policy cannot be had, or is configured against it; recording goes on without."""
+        faults = [("pre_event_forbidden", problem) for problem in self._pre_event_faults]
+        if self._policy_fault is not None:
+            faults.insert(0, ("policy_missing", self._policy_fault))
+        for code, problem in faults:
+            log.error("%s: %s", code, problem)
+            fault = records.Fault(code=code, detail=link.short(problem))
+            self._careful(lambda one=fault: self.spool.append(0, None, [one]))
 
     # -- what happens by itself ----------------------------------------------------------------------------------
 

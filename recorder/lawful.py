@@ -42,6 +42,28 @@ def session_policy(agency: AgencyPolicy, mode: str) -> Policy:
     )
 
 
+def pre_event_ns(agency: AgencyPolicy, stream: StreamSection) -> int:
+    """Return how long before a press a stream's recordings begin: as configured, where the policy permits it."""
+    if stream.mode != "video" or pre_event_problem(agency, stream) is not None:
+        return 0
+    return stream.pre_event_seconds * SECOND_NS
+
+
+def pre_event_problem(agency: AgencyPolicy, stream: StreamSection) -> str | None:
+    """Return why a stream may not have the pre-event buffer that it is configured with (F12(1)); None where it may.
+
+    Recording goes on without it; a check of the device calls it an error of the configuration.
+    """
+    allowed = agency.announcement.pre_event_max_seconds
+    if stream.pre_event_seconds <= allowed:
+        return None
+    articles = ", ".join(agency.announcement.articles)
+    return (
+        f"streams {stream.name!r}: pre_event_seconds = {stream.pre_event_seconds}, but the agency's policy permits "
+        f"{allowed}{f' ({articles})' if articles else ''}; it records without"
+    )
+
+
 def last_ended(spool: Spool, stream: int, now: Instant) -> Ended | None:
     """Return the session of a stream that was closed last, None where there was none of late."""
     log_id = spool.log_id(stream)

@@ -168,7 +168,7 @@ class Speaker:
         if number not in self._open:
             self._open[number] = session.id
             # A session of a recorder before this one goes on: it has been announced.
-            if session.zero_boottime_ns >= self._began_ns:
+            if session.zero_boottime_ns + session.begin_ns >= self._began_ns:
                 self._due[number] = now_ns + SOUND_WITHIN_NS
         due_ns = self._due.get(number)
         if due_ns is None or not (stream.sounds or session.mode == "photo" or now_ns >= due_ns):

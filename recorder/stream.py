@@ -62,6 +62,8 @@ MAX_CAUSE: Final = 40
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
+UNKEPT_ENDS: Final = ("unsuitable", "adjourned")
+"""After these, what comes is not to be recorded: no pictures are kept of it for the next recording either."""
 TRACKS_OF: Final = {"audio": ("audio",), "photo": ()}
 """Tracks that a session of this mode has; of another mode it has all that the sources deliver."""
 
@@ -123,6 +125,8 @@ class Session:
     """Chunks signed so far."""
     end_boottime_ns: int = 0
     """End of what is on the disk."""
+    begin_ns: int = 0
+    """Media time of the start: what comes before is a pre-event buffer's, and nothing is missing there."""
     mode: str = "video"
     matter: str | None = None
     ending: Ending | None = None
@@ -147,7 +151,25 @@ class Session:
 class StreamRecorder:
     """Records one stream."""
 
-    def __init__(self, number: int, section: StreamSection, spool: Spool, clock: Clock, policy_sha256: bytes) -> None:
+    def __init__(
+        self,
+        number: int,
+        section: StreamSection,
+        spool: Spool,
+        clock: Clock,
+        policy_sha256: bytes,
+        pre_event_ns: int = 0,
+    ) -> None:
+        """Make one.
+
+        Args:
+            number: of its log.
+            section: its configuration.
+            spool: where it writes.
+            clock: the device's.
+            policy_sha256: digest of the policy file that sessions are made under.
+            pre_event_ns: how long before a press a recording begins, as configured and permitted.
+        """
         self.number = number
         self.section = section
         self.slots = {name: Slot(name, source) for name, source in section.sources.items()}
@@ -159,6 +181,9 @@ class StreamRecorder:
         self._spool = spool
         self._clock = clock
         self._policy_sha256 = policy_sha256
+        self._pre_event_ns = pre_event_ns
+        self._ended_boottime_ns = clock.boottime_ns() if pre_event_ns else None
+        """Since when pictures may have been kept, which is the end of the last session; None: they are not."""
 
     @property
     def mode(self) -> str:
@@ -194,10 +219,13 @@ class StreamRecorder:
 
     def _open(self, session_id: bytes, order: Open) -> None:
         epoch = secrets.token_bytes(16)
-        zero = self._clock.boottime_ns()
+        now = self._clock.boottime_ns()
+        mode = order.mode or self.section.mode
+        past_ns = self._past_ns(now) if mode == "video" else 0
+        zero = now - past_ns
         sequence, sha256 = self._spool.head(0)
         opened = records.SessionOpen(
-            mode=order.mode or self.section.mode,
+            mode=mode,
             zero_boottime_ns=zero,
             policy_sha256=self._policy_sha256,
             device_head_sequence=sequence,
@@ -207,6 +235,7 @@ class StreamRecorder:
             must_be_whole=order.must_be_whole,
             linked_session=order.linked_session,
             link_class=order.link_class,
+            pre_event_ns=past_ns,
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
         written = self._spool.append(self.number, session_id, [opened, _media_key(epoch)])
@@ -215,10 +244,11 @@ class StreamRecorder:
             written[0].sequence,
             zero,
             epoch,
-            Assembler(zero),
+            Assembler(zero, begin_ns=past_ns),
             GapKeeper(),
-            zero + GATHER_NS,
+            now + GATHER_NS,
             {},
+            begin_ns=past_ns,
             mode=opened.mode,
             matter=order.matter,
         )
@@ -231,8 +261,18 @@ class StreamRecorder:
             f", {order.link_class}" if order.link_class else "",
             written[0].sequence,
         )
+        self._ended_boottime_ns = None
         for slot in self.slots.values():
-            self._start(slot)
+            self._start(slot, past_ns)
+
+    def keep_no_past(self) -> None:
+        """The last session ended because of what was not to be recorded: keep no pictures until the next has ended."""
+        self._ended_boottime_ns = None
+
+    def _past_ns(self, now_ns: int) -> int:
+        """Return for how long pictures may have been kept that the recording begins with."""
+        since_ns = self._ended_boottime_ns
+        return 0 if since_ns is None else min(self._pre_event_ns, max(now_ns - since_ns, 0))
 
     def sign(self, bodies: Sequence[Body]) -> None:
         """Sign records into the open session.
@@ -269,7 +309,7 @@ class StreamRecorder:
         session = self.session
         if session is None or session.ending is not None or session.off is not None:
             return
-        self._stop_sources(session)
+        self._stop_sources(session, keep=False)
         session.off, session.off_complete, session.go_on_due = cause, False, False
         self._settle()
 
@@ -307,7 +347,8 @@ class StreamRecorder:
             close = self._close_body(found.opened.sequence, found.chunks, end, Ending("interrupted", "recovery"))
             self._sign_close(found.session, [close])
             return None
-        assembler = Assembler(how.zero_boottime_ns, resume.position(known, found.last_chunk_path))
+        begin_ns = found.opened.body.pre_event_ns
+        assembler = Assembler(how.zero_boottime_ns, resume.position(known, found.last_chunk_path), begin_ns)
         epoch = secrets.token_bytes(16)
         self._spool.append(self.number, found.session, [_media_key(epoch)])
         self.session = Session(
@@ -321,6 +362,7 @@ class StreamRecorder:
             assembler.sources,
             chunks=found.chunks,
             end_boottime_ns=how.zero_boottime_ns + known.end_ns,
+            begin_ns=begin_ns,
             mode=found.opened.body.mode,
             matter=found.opened.body.matter,
         )
@@ -367,20 +409,29 @@ class StreamRecorder:
         session = self._need_session()
         if session.ending is not None:
             raise _idle()
-        self._stop_sources(session)
+        self._stop_sources(session, keep=reason not in UNKEPT_ENDS)
         session.ending = ending
         session.ordered_boottime_ns = self._clock.boottime_ns()
         self._settle()
 
-    def _stop_sources(self, session: Session) -> None:
-        """Let the sources send what they hold and stop, unless they are about it already."""
+    def _stop_sources(self, session: Session, *, keep: bool) -> None:
+        """Let the sources send what they hold and stop, unless they are about it already.
+
+        Args:
+            session: the one that is open.
+            keep: whether pictures may be kept from now on, for the recording that comes next.
+        """
+        keep = keep and self._pre_event_ns > 0
+        self._ended_boottime_ns = self._clock.boottime_ns() if keep else None
         if session.off is not None and not session.off_complete:
+            self._ended_boottime_ns = None
             return
+        message = link.Stop(session=session.id, keep_ns=self._pre_event_ns if keep else 0)
         session.flush_until_ns = self._clock.boottime_ns() + FLUSH_NS
         for slot in self.slots.values():
             slot.ended = slot.peer is None or not slot.started
             if slot.peer is not None:
-                self._send(slot, link.Stop(session=session.id))
+                self._send(slot, message)
 
     def _settle(self) -> None:
         """When the sources have sent what they held, close the session, or let it be off."""
@@ -488,7 +539,7 @@ class StreamRecorder:
 
     def _ends(self, session: Session) -> dict[str, int]:
         known = session.assembler.ends_ns
-        return {track: session.zero_boottime_ns + known.get(track, 0) for track in self.tracks}
+        return {track: session.zero_boottime_ns + known.get(track, session.begin_ns) for track in self.tracks}
 
     # -- the sources ---------------------------------------------------------------------------------------------
 
@@ -522,11 +573,12 @@ class StreamRecorder:
                 self._send(slot, link.Welcome(instance=hello.instance, next=newest + 1))
                 slot.started, slot.ended = True, False
                 return slot
-        self._send(slot, link.Welcome())
+        keeps = session is None and self._ended_boottime_ns is not None
+        self._send(slot, link.Welcome(keep_ns=self._pre_event_ns if keeps else 0))
         self._start(slot)
         return slot
 
-    def _start(self, slot: Slot) -> None:
+    def _start(self, slot: Slot, past_ns: int = 0) -> None:
         session = self.session
         if session is None or session.ending is not None or session.off is not None or slot.peer is None:
             return
@@ -543,6 +595,7 @@ class StreamRecorder:
                 zero_boottime_ns=session.zero_boottime_ns,
                 track_ids=track_ids,
                 wait_ms=GATHER_NS // 2_000_000,
+                past_ns=past_ns,
             ),
         )
 

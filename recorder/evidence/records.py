@@ -117,6 +117,8 @@ class SessionOpen(Body, frozen=True, kw_only=True, omit_defaults=True):
     """The session that this one continues or repeats."""
     link_class: str | None = None
     """``lawful-unsuitable``, ``lawful-adjourned``, ``lawful-device``, ``after-fault``, ``intermittent`` or ``day``."""
+    pre_event_ns: int = 0
+    """Media time zero lies so long before the start: pictures without sound may have been kept from there on."""
     receipt_sha256: bytes | None = None
 
 

@@ -25,7 +25,8 @@ class Kept:
     hold them after all. What has been sent on the present connection is never dropped: it may be on the disk already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_ns: int = KEEP_NS) -> None:
+        self._keep_ns = keep_ns
         self._pieces: deque[Piece] = deque()
         self._size_bytes = 0
         self._dropped: list[tuple[int, dict[str, Counts]]] = []
@@ -95,7 +96,7 @@ class Kept:
         if len(self._pieces) < 2:  # noqa: PLR2004
             return False
         age_ns = self._pieces[-1].arrival_ns - self._pieces[0].arrival_ns
-        return age_ns > KEEP_NS or self._size_bytes > MAX_KEPT_SIZE_BYTES
+        return age_ns > self._keep_ns or self._size_bytes > MAX_KEPT_SIZE_BYTES
 
     def _group(self) -> int:
         """Return how many fragments the oldest group has, if it may be dropped; 0 when nothing may."""

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from recorder.source import link
-from recorder.source.buffer import Kept
+from recorder.source.buffer import KEEP_NS, Kept
 from recorder.source.initsegment import init_segment
 from recorder.source.mux import Muxer
 
@@ -33,7 +33,7 @@ class Instance:
         self.formats = {track: form for track, form in formats.items() if track in start.track_ids}
         self._init = init_segment(self.formats, start.track_ids)
         self._muxer = Muxer(self.formats, start.track_ids, start.zero_boottime_ns, start.wait_ms * 1_000_000)
-        self._kept = Kept()
+        self._kept = Kept(KEEP_NS + start.past_ns)
         self._init_sent = False
         self._ended_sent = False
         self._acknowledged = -1

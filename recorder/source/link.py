@@ -100,6 +100,8 @@ class Welcome(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Go on with this instance; absent: throw away what you keep and wait for ``start``."""
     next: int | None = None
     """First fragment number that the recorder lacks."""
+    keep_ns: int = 0
+    """While nothing is recorded, keep the pictures of so long in memory (pre-event buffer); 0: none."""
 
 
 class Start(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -112,6 +114,8 @@ class Start(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Track to its id in the film, for example {video: 1, audio: 2}."""
     wait_ms: int = 0
     """How long to wait for the track that has not yet delivered anything before the init segment is fixed."""
+    past_ns: int = 0
+    """Begin with the pictures that were kept, those of the last so long; 0: with the next key frame."""
 
 
 class Init(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -160,6 +164,8 @@ class Stop(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Recorder. Finish this session: flush the muxer, send what it holds, say ``ended``."""
 
     session: bytes
+    keep_ns: int = 0
+    """From now on, as in ``welcome``; 0 also where what comes now is not to be recorded."""
 
 
 class Listen(Message, frozen=True, kw_only=True, omit_defaults=True):

@@ -24,6 +24,7 @@ from recorder.source.driver import Sample, boottime_ns
 from recorder.source.errors import DeviceError, LinkError, SourceError
 from recorder.source.instance import Instance
 from recorder.source.intake import MAX_PHOTOS, Discarded, Failed, Intake, Photo
+from recorder.source.past import Past
 from recorder.source.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class Runner:
             stream=stream, source=source, pid=os.getpid(), tracks=section.tracks, software=software
         )
         self._intake = Intake()
+        self._past = Past()
         self._formats: dict[str, Format] | None = None
         self._connection: Connection | None = None
         self._instance: Instance | None = None
@@ -249,6 +251,8 @@ class Runner:
 
     def _put(self, sample: Sample) -> None:
         if self._instance is None:
+            if self._start is None:
+                self._past.put(sample)
             return
         try:
             self._instance.put(sample)
@@ -327,6 +331,7 @@ class Runner:
     def _welcome(self, message: link.Welcome) -> None:
         assert self._connection is not None  # noqa: S101 - it came from there
         self._connection.welcomed = True
+        self._past.keep_ns = message.keep_ns
         instance = self._instance
         if instance is not None and message.instance == instance.id and message.next is not None:
             log.info("source %s: goes on with fragment %d", self._name, message.next)
@@ -337,6 +342,8 @@ class Runner:
     def _started(self, message: link.Start) -> None:
         self._start = message
         self._instance = None
+        if not message.past_ns:
+            self._past.forget()
         self._intake.ask_key_frame()
         if self._formats is not None:
             self._begin()
@@ -362,6 +369,8 @@ class Runner:
             return
         self._instance = instance
         self._corrected = 0
+        for sample in self._past.take(boottime_ns() - self._start.past_ns):
+            self._put(sample)
         log.info(
             "source %s: session %s begins, instance %s, %s",
             self._name,
@@ -372,6 +381,8 @@ class Runner:
 
     def _stop(self, message: link.Stop) -> None:
         self._start = None
+        self._past.forget()
+        self._past.keep_ns = message.keep_ns
         instance = self._instance
         if instance is not None and instance.session == message.session:
             instance.finish()

@@ -43,6 +43,7 @@ class StreamBench:
 
     site: Site
     clock: FakeClock = field(default_factory=FakeClock)
+    pre_event_ns: int = 0
 
     def __post_init__(self) -> None:
         self.start()
@@ -50,7 +51,7 @@ class StreamBench:
     def start(self) -> None:
         """Open the spool (again), as a start of the recorder does."""
         self.spool: Spool = self.site.open(self.clock)
-        self.stream = StreamRecorder(1, SECTION, self.spool, self.clock, bytes(32))
+        self.stream = StreamRecorder(1, SECTION, self.spool, self.clock, bytes(32), self.pre_event_ns)
         for chunk in list(self.spool.recovered):
             self.spool.sign_recovered(chunk)
         for found in self.spool.open_sessions():
