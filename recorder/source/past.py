@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from recorder.source.driver import VIDEO_TIMESCALE, nanoseconds
+
 if TYPE_CHECKING:
     from recorder.source.driver import Sample
 
@@ -34,13 +36,17 @@ class Past:
             self._size_bytes -= len(self._samples.popleft().data)
 
     def take(self, from_ns: int) -> list[Sample]:
-        """Return the frames that arrived at or after this boot-time, from a key frame on; nothing is kept then."""
-        frames = [one for one in self._samples if one.arrival_ns >= from_ns]
+        """Return the frames from the first key frame on that was taken at or after this boot-time; forget all."""
+        frames = list(self._samples)
         self.forget()
-        first = next((index for index, one in enumerate(frames) if one.key), len(frames))
+        first = next((index for index, one in enumerate(frames) if one.key and _taken_ns(one) >= from_ns), len(frames))
         return frames[first:]
 
     def forget(self) -> None:
         """Forget everything."""
         self._samples.clear()
         self._size_bytes = 0
+
+
+def _taken_ns(sample: Sample) -> int:
+    return nanoseconds(sample.presentation, VIDEO_TIMESCALE)

@@ -369,7 +369,7 @@ class Runner:
             return
         self._instance = instance
         self._corrected = 0
-        for sample in self._past.take(boottime_ns() - self._start.past_ns):
+        for sample in self._past.take(self._start.zero_boottime_ns):
             self._put(sample)
         log.info(
             "source %s: session %s begins, instance %s, %s",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.source import link
-from recorder.source.driver import Sample
+from recorder.source.driver import VIDEO_TIMESCALE, Sample
 from recorder.source.past import MAX_PAST_SIZE_BYTES, Past
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ S = 1_000_000_000
 
 
 def frame(at_ns: int, *, key: bool = False, track: str = "video", size: int = 10) -> Sample:
-    return Sample(track, bytes(size), at_ns, at_ns, 1, key, at_ns)
+    at = at_ns * VIDEO_TIMESCALE // S
+    return Sample(track, bytes(size), at, at, 1, key, at_ns)
 
 
 @given(
