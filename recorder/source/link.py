@@ -24,7 +24,7 @@ MAX_TEXT: Final = 1000
 """Longest text in a field, in characters; :func:`short` cuts to it."""
 MAX_ENTRIES: Final = 32
 """Most entries in a list or map of a header."""
-MAX_PHOTO_SIZE_BYTES: Final = 4 << 20
+MAX_PHOTO_SIZE_BYTES: Final = 3 << 20
 """A photograph is coded until it is no larger: the recorder has it in memory as a whole, and has little."""
 ID_SIZE_BYTES: Final = 16
 """Length of session and instance ids."""
