@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recorder.evidence.statements import Attestation
     from recorder.evidence.verdict import Verdict
 
-RENDERER: Final = "liuhen-session-report/1"
+RENDERER: Final = "liuhen-session-report/2"
 """Changes whenever another report would come out of the same evidence."""
 
 
