@@ -20,6 +20,7 @@ COMMANDS = {
     "unsuitable": ("recorder.commands:unsuitable", "不适宜记录  Unsuitable content: say why, record nothing"),
     "mark": ("recorder.commands:mark", "标记  Point out a moment"),
     "details": ("recorder.commands:details", "登记  Put particulars on record"),
+    "code": ("recorder.commands:code", "核验码  Number and check code for the written record"),
     "again": ("recorder.commands:again", "再次告知  Announce again, for a party that arrives"),
     "status": ("recorder.commands:status", "设备状态  State of this device"),
     "check": ("recorder.spool.commands:check", "检查存储  Check the spool"),

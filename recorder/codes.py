@@ -56,12 +56,12 @@ class CodeMaker:
         Raises:
             RefusedError: too many are asked for already.
         """
+        if sum(len(job.done) for job in self._waiting) >= MAX_WAITING:
+            raise RefusedError("busy", "核验码正在计算，请稍候再试。", "Check codes are being made; ask again soon.")
         for job in self._waiting:
             if (job.log, job.number) == (log_id, number):
                 job.done.append(done)
                 return
-        if len(self._waiting) >= MAX_WAITING:
-            raise RefusedError("busy", "核验码正在计算，请稍候再试。", "Check codes are being made; ask again soon.")
         self._waiting.append(_Job(log_id, number, record_sha256, [done]))
 
     def tick(self) -> None:

@@ -150,6 +150,15 @@ def details(config_path: Path, stream: str | None, **stated: Any) -> None:
 @click.command()
 @CONFIG
 @STREAM
+def code(config_path: Path, stream: str | None) -> None:
+    """Speak and show the number and check code that go into the written record."""
+    config, answer = _ask(config_path, {"command": "code", "stream": stream})
+    click.echo(texts.text(answer["text"], config.device.language, number=answer["number"], code=answer["code"]))
+
+
+@click.command()
+@CONFIG
+@STREAM
 def again(config_path: Path, stream: str | None) -> None:
     """Announce once more that recording is in progress."""
     config, _ = _ask(config_path, {"command": "again", "stream": stream})
@@ -182,6 +191,13 @@ def status(config_path: Path, *, as_json: bool) -> None:
                 else f", number {stream['session'][:8]}, {seconds} s"
             )
         click.echo(line)
+        if stream["last_code"]:
+            last = stream["last_code"]
+            _say(
+                config,
+                f"    上次记录编号 {last['number']}，核验码 {last['code']}",
+                f"    last recording: number {last['number']}, check code {last['code']}",
+            )
         for name, source in stream["sources"].items():
             if not source["connected"]:
                 _say(config, f"    {name}：未连接", f"    {name}: not connected")

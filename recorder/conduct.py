@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recorder.clock import Clock
     from recorder.evidence.details import SessionDetails
     from recorder.evidence.policy import Policy as AgencyPolicy
+    from recorder.recital import Given
     from recorder.session import Order
     from recorder.spool.media import FileFacts
     from recorder.spool.spool import Spool
@@ -37,6 +38,11 @@ class Speaks(Protocol):
     def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
 
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Speak to everyone present about a session that is over."""
+
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Say whether a quiet matter is recorded."""
 
@@ -50,6 +56,12 @@ class Teller:
 
     cue = say
 
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Log it."""
+        self.say(stream, text, {"session": session.hex()} | (arguments or {}))
+
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Nothing sounds anyway."""
 
@@ -58,14 +70,31 @@ class Conduct:
     """One stream's sessions, as officers, the device and time make them."""
 
     def __init__(
-        self, stream: StreamRecorder, agency: AgencyPolicy, spool: Spool, clock: Clock, speaker: Speaks
+        self,
+        stream: StreamRecorder,
+        agency: AgencyPolicy,
+        spool: Spool,
+        clock: Clock,
+        speaker: Speaks,
+        closed: Callable[[Conduct, str], None],
     ) -> None:
+        """Make one.
+
+        Args:
+            stream: The stream.
+            agency: Its agency's policy.
+            spool: Where the log is.
+            clock: Boot-time.
+            speaker: Tells everyone, and the officer.
+            closed: Called when a session has been closed, with the reason.
+        """
         self.stream = stream
         self.agency = agency
         self._rules = SessionRules(lawful.session_policy(agency, stream.section.mode))
         self._spool = spool
         self._clock = clock
         self._speaker = speaker
+        self._closed = closed
 
     @property
     def state(self) -> State:
@@ -176,6 +205,14 @@ class Conduct:
             self._rules.matter = stated.matter
             self._set_quiet(stated.matter)
 
+    def recite(self, given: Given) -> None:
+        """Speak a record's number and its check code (R23)."""
+        arguments = {"number": f"digits:{given.code.number}", "code": f"digits:{given.code.groups}"}
+        if self.stream.session is None:
+            self._speaker.say_after(self.stream, given.session, given.text, arguments)
+        else:
+            self._speaker.say(self.stream, given.text, arguments)
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _recording(self) -> bool:
@@ -187,6 +224,7 @@ class Conduct:
         while self.stream.closed:
             session, reason = self.stream.closed.pop(0)
             self._obey(self._rules.closed(session, reason, now))
+            self._closed(self, reason)
         return now
 
     def _set_quiet(self, matter: str | None) -> None:

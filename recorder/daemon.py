@@ -21,6 +21,7 @@ from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, re
 from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
+from recorder.recital import Recital
 from recorder.session import State
 from recorder.source import link
 from recorder.speaker import Speaker
@@ -31,8 +32,11 @@ from recorder.supervisor import Supervisor, source_child, voice_child
 from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recorder.clock import Clock
     from recorder.config import DeviceConfig
+    from recorder.recital import Given
     from recorder.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -81,8 +85,9 @@ class Daemon:
         self.speaker: Speaker | None = None
         if config.voice is not None:
             self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
+        self.recital = Recital(spool, clock)
         self.conducts = {
-            name: Conduct(stream, agency, spool, clock, self._teller_of(stream))
+            name: Conduct(stream, agency, spool, clock, self._teller_of(stream), self.recital.closed)
             for name, stream in self.streams.items()
         }
         self._selector = selectors.DefaultSelector()
@@ -111,6 +116,8 @@ class Daemon:
             "again": self._again,
             "status": lambda _request: status(self),
         }
+        self._later = {"code": self._code}
+        """Commands whose answer takes a while, and so is given to a function."""
 
     def run(self) -> None:
         """Record until SIGTERM or SIGINT; then close what is open and return."""
@@ -150,6 +157,7 @@ class Daemon:
         for stream in self.streams.values():
             stream.dismiss_sources()
         self.supervisor.stop()
+        self.recital.stop()
         self.spool.close()
         log.info("recorder of %s has stopped", self.config.device.id)
 
@@ -186,6 +194,7 @@ class Daemon:
             self._careful(self.speaker.tick)
         for conduct in self.conducts.values():
             self._careful(conduct.tick)
+        self._careful(self.recital.tick)
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -376,7 +385,8 @@ class Daemon:
             request = peer.receive()
             if request is None:
                 return
-            answer = respond(self._handlers, request)
+            later = self._later.get(request["command"])
+            answer = later(request, peer.answer) if later else respond(self._handlers, request)
         except RefusedError as error:
             answer = refusal(error)
         except DiskFullError as error:
@@ -387,7 +397,8 @@ class Daemon:
             return
         self._silent.pop(peer.socket, None)
         self._selector.unregister(peer.socket)
-        peer.answer(answer)
+        if answer is not None:
+            peer.answer(answer)
 
     def _waked(self, waking: socket.socket) -> None:
         try:
@@ -475,6 +486,18 @@ class Daemon:
             raise RefusedError("voice", "本设备未配置语音。", "This device has no voice configured.")
         self.speaker.say_again(stream)
         return _answer(conduct)
+
+    def _code(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
+        conduct = self._conduct(request)
+
+        def told(given: Given | None) -> None:
+            if given is None:
+                error = RefusedError("code", "核验码计算失败，请再试一次。", "The code could not be made; ask again.")
+                answer(refusal(error))
+            else:
+                answer({"ok": True, "stream": conduct.stream.section.name} | given.plain())
+
+        self.recital.ask(conduct, told)
 
 
 def _answer(conduct: Conduct) -> dict[str, Any]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SPOKEN_AFTER: Final = ("say.end.code",)
+"""Texts that are spoken when the session is over; what became of them is signed as a later record of it."""
 SOUND_WITHIN_NS: Final = 2_500_000_000
 """After so long a session is announced even if no sound of it has come: the party is to be told."""
 
@@ -64,6 +66,8 @@ class Speaker:
         """Streams whose session has not been announced, and when it must be at the latest."""
         self._held: dict[int, list[tuple[str, dict[str, str]]]] = {}
         """What is to be said behind such an announcement."""
+        self._over: dict[int, bytes] = {}
+        """By stream, the session that was spoken of after its end."""
         self._began_ns = clock.boottime_ns()
 
     @property
@@ -123,6 +127,13 @@ class Speaker:
 
     def _say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         self._obey(self._announcer.say(stream.number, text, arguments or {}, self._clock.boottime_ns()))
+
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Speak to everyone present about a session that is over."""
+        self._over[stream.number] = session
+        self._say(stream, text, arguments)
 
     def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
@@ -212,5 +223,10 @@ class Speaker:
             body.text,
             body.heard,
         )
-        if stream.session is not None:
-            self._spool.append(number, stream.session.id, [body])
+        # Between open and close of a session nothing of another has a place.
+        if body.text in SPOKEN_AFTER:
+            about = self._over.get(number) if stream.session is None else None
+        else:
+            about = stream.session.id if stream.session is not None else None
+        if about is not None:
+            self._spool.append(number, about, [body])

@@ -584,8 +584,9 @@ class StreamRecorder:
 
     @property
     def can_listen(self) -> bool:
-        """Whether a microphone is configured that can listen for an announcement."""
-        return any(slot.section.kind in LISTENING_KINDS for slot in self.slots.values())
+        """Whether a microphone is recording that can listen for an announcement."""
+        recorded = self.session is not None and self.session.off is None
+        return recorded and any(slot.section.kind in LISTENING_KINDS for slot in self.slots.values())
 
     @property
     def sounds(self) -> bool:
