@@ -76,7 +76,7 @@ class Conduct:
         spool: Spool,
         clock: Clock,
         speaker: Speaks,
-        closed: Callable[[Conduct, str], None],
+        closed: Callable[[Conduct, bytes, str], None],
     ) -> None:
         """Make one.
 
@@ -86,7 +86,7 @@ class Conduct:
             spool: Where the log is.
             clock: Boot-time.
             speaker: Tells everyone, and the officer.
-            closed: Called when a session has been closed, with the reason.
+            closed: Called when a session has been closed, with its id and the reason.
         """
         self.stream = stream
         self.agency = agency
@@ -115,7 +115,8 @@ class Conduct:
 
     def recovered(self, found: Recovered | None) -> None:
         """The log has been looked through after a start; ``found`` is the session that goes on."""
-        self.stream.closed.clear()
+        while self.stream.closed:
+            self._closed(self, *self.stream.closed.pop(0))
         now = self._clock.now()
         self._rules.remember(lawful.last_ended(self._spool, self.stream.number, now))
         if found is None:
@@ -205,6 +206,10 @@ class Conduct:
             self._rules.matter = stated.matter
             self._set_quiet(stated.matter)
 
+    def cue(self, text: str) -> None:
+        """Tell the officer."""
+        self._speaker.cue(self.stream, text)
+
     def recite(self, given: Given) -> None:
         """Speak a record's number and its check code (R23)."""
         arguments = {"number": f"digits:{given.code.number}", "code": f"digits:{given.code.groups}"}
@@ -224,7 +229,7 @@ class Conduct:
         while self.stream.closed:
             session, reason = self.stream.closed.pop(0)
             self._obey(self._rules.closed(session, reason, now))
-            self._closed(self, reason)
+            self._closed(self, session, reason)
         return now
 
     def _set_quiet(self, matter: str | None) -> None:

@@ -18,6 +18,7 @@ from recorder import lawful, notify
 from recorder.clockwatch import ClockWatch
 from recorder.conduct import Conduct, Teller
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
+from recorder.declare import Declarations
 from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from recorder.clock import Clock
     from recorder.config import DeviceConfig
+    from recorder.evidence.details import SessionDetails
     from recorder.recital import Given
     from recorder.spool.spool import Spool
 
@@ -86,8 +88,9 @@ class Daemon:
         if config.voice is not None:
             self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
         self.recital = Recital(spool, clock)
+        self.declarations = Declarations(spool, clock, agency)
         self.conducts = {
-            name: Conduct(stream, agency, spool, clock, self._teller_of(stream), self.recital.closed)
+            name: Conduct(stream, agency, spool, clock, self._teller_of(stream), self._closed)
             for name, stream in self.streams.items()
         }
         self._selector = selectors.DefaultSelector()
@@ -114,6 +117,10 @@ class Daemon:
             "mark": self._mark,
             "details": self._details,
             "again": self._again,
+            "not-recorded": lambda request: self._state(request, self.declarations.not_recorded),
+            "unable": lambda request: self._state(request, self.declarations.unable),
+            "defer": lambda request: self.declarations.defer(self.conducts.values(), str(request.get("reason"))),
+            "returned": lambda _request: self.declarations.returned(self.conducts.values()),
             "status": lambda _request: status(self),
         }
         self._later = {"code": self._code}
@@ -368,6 +375,10 @@ class Daemon:
             if conduct.stream.number == stream:
                 self._careful(lambda one=conduct: one.spoken(text))
 
+    def _closed(self, conduct: Conduct, session: bytes, reason: str) -> None:
+        self.declarations.closed(conduct.stream, session)
+        self.recital.closed(conduct, reason)
+
     def _teller_of(self, stream: StreamRecorder) -> Speaker | Teller:
         """In a hall that is recorded all day a sign tells, and nothing is spoken."""
         return Teller() if self.speaker is None or stream.section.mode == "continuous" else self.speaker
@@ -474,8 +485,18 @@ class Daemon:
         stated = lawful.details_of(request)
         if stated is None:
             raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
+        if request.get("after") is not None:
+            return self.declarations.details_after(self.conducts.values(), str(request["after"]), stated)
         conduct.add_details(stated)
         return _answer(conduct)
+
+    def _state(
+        self, request: dict[str, Any], state: Callable[[Conduct, str, SessionDetails], dict[str, Any]]
+    ) -> dict[str, Any]:
+        stated = lawful.details_of(request)
+        if stated is None:
+            raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
+        return state(self._conduct(request), str(request.get("reason")), stated)
 
     def _again(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)

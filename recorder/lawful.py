@@ -54,7 +54,8 @@ def last_ended(spool: Spool, stream: int, now: Instant) -> Ended | None:
             continue
         record = entry.record
         if closing is None:
-            closing = record if isinstance(record.body, SessionClose) else None
+            # What was only stated to be an act that is not recorded is no recording that could be interrupted.
+            closing = record if isinstance(record.body, SessionClose) and record.body.chunks else None
         elif isinstance(record.body, NotRecorded) and record.session == closing.session:
             detail = record.body.reason
             break

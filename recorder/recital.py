@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 DURING: Final = "say.code"
 AFTER: Final = "say.end.code"
-UNSPOKEN_ENDS: Final = ("shutdown", "day")
+UNSPOKEN_ENDS: Final = ("shutdown", "interrupted", "day")
 """After these the device has no time for a code, or nobody is there who asked for the end."""
 
 

@@ -183,21 +183,7 @@ class StreamRecorder:
     def _open(self, session_id: bytes, order: Open) -> None:
         epoch = secrets.token_bytes(16)
         zero = self._clock.boottime_ns()
-        sequence, sha256 = self._spool.head(0)
-        opened = records.SessionOpen(
-            mode=self.section.mode,
-            zero_boottime_ns=zero,
-            policy_sha256=self._policy_sha256,
-            device_head_sequence=sequence,
-            device_head_sha256=sha256,
-            trigger=order.trigger,
-            matter=order.matter,
-            must_be_whole=order.must_be_whole,
-            linked_session=order.linked_session,
-            link_class=order.link_class,
-            receipt_sha256=self._spool.newest_receipt_sha256,
-        )
-        written = self._spool.append(self.number, session_id, [opened, _media_key(epoch)])
+        written = self._spool.append(self.number, session_id, [self._opening(order, zero), _media_key(epoch)])
         self.session = Session(
             session_id,
             written[0].sequence,
@@ -244,6 +230,42 @@ class StreamRecorder:
         session = self._need_session()
         facts = self._spool.write_file(self.number, kind, session.id, session.epoch, content)
         self._spool.append(self.number, session.id, [body(facts)])
+
+    def put_on_record(self, order: Open, content: bytes, bodies: Callable[[FileFacts], Sequence[Body]]) -> bytes:
+        """Open a session and close it at once, with a details file and no media; return its id.
+
+        Args:
+            order: what is to stand in its opening.
+            content: of the details file.
+            bodies: makes what is signed between the two from the facts of the file.
+
+        Raises:
+            RefusedError: a session is open.
+            DiskFullError: there is no room.
+        """
+        if self.session is not None:
+            raise RefusedError("already", "正在记录。", "A recording is under way.")
+        session_id, epoch = secrets.token_bytes(16), secrets.token_bytes(16)
+        now = self._clock.boottime_ns()
+        facts = self._spool.write_file(self.number, "details", session_id, epoch, content)
+        close = self._close_body(
+            self._spool.head(self.number)[0] + 1, 0, now, Ending("done", "command", statement=True)
+        )
+        # All at once: a crash must not leave a session open that would then be recorded.
+        self._spool.append(
+            self.number, session_id, [self._opening(order, now), _media_key(epoch), *bodies(facts), close]
+        )
+        return session_id
+
+    def add_file_to(self, session: bytes, kind: str, content: bytes, body: Callable[[FileFacts], Body]) -> None:
+        """Write a small file and sign it as a later record of a session that is over; none may be open.
+
+        Raises:
+            DiskFullError: there is no room.
+        """
+        epoch = secrets.token_bytes(16)
+        facts = self._spool.write_file(self.number, kind, session, epoch, content)
+        self._spool.append(self.number, session, [_media_key(epoch), body(facts)])
 
     def _need_session(self) -> Session:
         if self.session is None:
@@ -408,6 +430,22 @@ class StreamRecorder:
             self._open(session_id, order)
             if next_ending is not None:
                 self.end(next_ending.reason, next_ending.closed_by, statement=next_ending.statement)
+
+    def _opening(self, order: Open, zero_boottime_ns: int) -> records.SessionOpen:
+        sequence, sha256 = self._spool.head(0)
+        return records.SessionOpen(
+            mode=self.section.mode,
+            zero_boottime_ns=zero_boottime_ns,
+            policy_sha256=self._policy_sha256,
+            device_head_sequence=sequence,
+            device_head_sha256=sha256,
+            trigger=order.trigger,
+            matter=order.matter,
+            must_be_whole=order.must_be_whole,
+            linked_session=order.linked_session,
+            link_class=order.link_class,
+            receipt_sha256=self._spool.newest_receipt_sha256,
+        )
 
     def _close_body(
         self, open_sequence: int, chunks: int, end_boottime_ns: int, ending: Ending

@@ -47,7 +47,19 @@ def judge(session: Session) -> tuple[Duty, ...]:
         found = tuple(one if one.rule in ("R5", "R12", "R13") else _accidental(one) for one in found)
     if session.facts.mode == "photo" and session.facts.line.pieces == ():
         found = tuple(one if one.rule != "R4" else _photo(one) for one in found)
+    if session.facts.only_stated:
+        found = tuple(one if one.rule in _OF_A_STATEMENT else _unrecorded(one) for one in found)
     return found
+
+
+_OF_A_STATEMENT: Final = ("R2", "R5", "R10", "R12", "R13", "R23")
+"""Duties that an act has of which nothing was recorded; the others are about what a recording shows."""
+
+
+def _unrecorded(duty: Duty) -> Duty:
+    return replace(
+        duty, status=NOT_APPLICABLE, basis=NONE, moment=None, sentences=(says("judged.only_stated"),), findings=()
+    )
 
 
 def _accidental(duty: Duty) -> Duty:

@@ -170,6 +170,11 @@ class Facts:
         """It was started by mistake, as its end states."""
         return self.line.close_body is not None and self.line.close_body.reason == "accidental"
 
+    @property
+    def only_stated(self) -> bool:
+        """Nothing of the act was recorded, and it says so, with a reason."""
+        return not self.line.pieces and not self.photos and any(one.scope == "act" for one in self.intervals)
+
     def said(self, field: str) -> list[Claim]:
         """Return what was said of ``case``, ``unit``, ``place`` or ``matter_note``; each wording once."""
         found = [

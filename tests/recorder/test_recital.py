@@ -14,32 +14,10 @@ from recorder.evidence import policy as policies
 from recorder.evidence.records import SessionClose
 from recorder.recital import AFTER, DURING, Given, Recital
 from tests.support.spools import make_site
-from tests.support.stream_bench import StreamBench
+from tests.support.stream_bench import StreamBench, Tongue
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from recorder.stream import StreamRecorder
-
-
-class Tongue:
-    """Keeps what would be spoken."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[str, bytes | None]] = []
-
-    def say(self, _stream: StreamRecorder, text: str, _arguments: dict[str, str] | None = None) -> None:
-        self.said.append((text, None))
-
-    cue = say
-
-    def say_after(
-        self, _stream: StreamRecorder, session: bytes, text: str, _arguments: dict[str, str] | None = None
-    ) -> None:
-        self.said.append((text, session))
-
-    def set_quiet(self, _stream: StreamRecorder, *, quiet: bool) -> None:
-        """Nothing sounds."""
 
 
 class Desk:
@@ -55,7 +33,7 @@ class Desk:
             self.bench.spool,
             self.bench.clock,
             self.tongue,
-            self.recital.closed,
+            lambda conduct, _session, reason: self.recital.closed(conduct, reason),
         )
         self.answers: list[Given | None] = []
 
