@@ -206,7 +206,7 @@ state = "{self.uplink_state}"
 [store]
 folder = "{self.store}"
 language = "{self.language}"
-{f'policies = "{self.policy}"' if self.policy else ""}
+{f'policies = "{self.policy.parent}"' if self.policy else ""}
 
 [keys]
 receipt = "file:{self.keys / "central" / "receipt.key"}"
