@@ -44,6 +44,8 @@ class Sample(NamedTuple):
     number: int | None = None
     """The device's own number of the frame, where it has one: what is missing between two is then known."""
     level: Level | None = None
+    peak: float | None = None
+    """Loudest value of the sound, 0 … 1, where its level is not measured; only of some frames."""
 
 
 class Format(NamedTuple):
@@ -65,8 +67,13 @@ class Sink(Protocol):
     def put(self, sample: Sample) -> None:
         """Hand over a frame."""
 
-    def event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
-        """Tell of something that a person should learn of; see :class:`recorder.source.link.Event`."""
+    def event(
+        self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1, at_ns: int | None = None
+    ) -> None:
+        """Tell of something that a person should learn of; see :class:`recorder.source.link.Event`.
+
+        ``at_ns`` is when it happened, where that is not now.
+        """
 
     def heard(self, answer: Heard) -> None:
         """Tell what came of listening for an announcement."""

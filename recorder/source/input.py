@@ -15,6 +15,7 @@ from recorder.errors import ConfigError
 from recorder.source.driver import VIDEO_TIMESCALE, Format, Sample, boottime_ns, nanoseconds
 from recorder.source.encode import AudioEncoder, VideoEncoder
 from recorder.source.errors import DeviceError
+from recorder.source.loudness import Loudness, LoudnessGivenUpError
 from recorder.source.nal import (
     is_key,
     length_prefixed,
@@ -223,12 +224,14 @@ class _Passed:
         self._codec = codec
         self._prefix = 0
         self._sets: list[bytes] | None = None
+        self._loudness: Loudness | None = None
         if track == "video":
             self.timescale = VIDEO_TIMESCALE
             if extradata[0] == 1 and len(extradata) > _PREFIX_SIZE_AT[codec]:
                 self._prefix = (extradata[_PREFIX_SIZE_AT[codec]] & 3) + 1
         else:
             self.timescale = stream.codec_context.sample_rate
+            self._loudness = Loudness(extradata)
         self.format = Format(codec, self.timescale, stream)
 
     def samples(self, timed: Timed, sink: Sink) -> Iterator[Sample]:
@@ -237,9 +240,9 @@ class _Passed:
         Raises:
             DeviceError: the camera's settings were changed while it ran; a new film has to begin.
         """
-        del sink
         raw = timed.raw
         data, key = bytes(raw.packet), True
+        peak = None if self._loudness is None else self._peak(self._loudness, data, sink)
         if self._track == "video":
             units = split_length_prefixed(data, self._prefix) if self._prefix else split_annex_b(data)
             key = raw.packet.is_keyframe and is_key(units, self._codec)
@@ -259,7 +262,17 @@ class _Passed:
             duration=raw.duration,
             key=key,
             arrival_ns=raw.arrival_ns,
+            peak=peak,
         )
+
+    def _peak(self, loudness: Loudness, data: bytes, sink: Sink) -> float | None:
+        try:
+            return loudness.peak(data)
+        except LoudnessGivenUpError as error:
+            log.warning("the sound is not listened to any more: %s", error)
+            sink.event("unwatched", [self._track], "unwatched", str(error))
+            self._loudness = None
+            return None
 
     def _check(self, units: list[bytes]) -> None:
         sets = sequence_sets(units, self._codec)
