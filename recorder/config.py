@@ -83,6 +83,8 @@ class SourceSection(Section, frozen=True, kw_only=True):
     """Without a frame for so long, the source is replaced."""
     looks_per_second: float = 2.0
     """So many pictures are looked at for a covered lens, codes and the like; passed-through ones at most 1. 0: none."""
+    replace_frozen_after_s: float = 30.0
+    """A source whose picture is frozen for so long is replaced; if that does not help, later each time. 0: never."""
     spawn: bool = True
     """The recorder starts it itself; false where systemd does."""
 

@@ -20,13 +20,14 @@ from typing import Final
 
 from recorder.evidence.records import Fault
 
-CUES: Final = {
+CUES: Final[dict[str, str | None]] = {
     "lens_blocked": "cue.lens.blocked",
     "picture_dark": "cue.picture.dark",
     "picture_frozen": "cue.picture.frozen",
     "sound_silent": "cue.sound.silent",
+    "unwatched": None,
 }
-"""Code to the text that tells the officer."""
+"""Code to the text that tells the officer. ``unwatched``: the source looks, or listens, for these no more."""
 TOGETHER_NS: Final = 60_000_000_000
 PATIENCE_LONGEST_NS: Final = 3_600_000_000_000
 _MOST_DOUBLINGS: Final = 20
@@ -108,18 +109,17 @@ class Impairments:
             del self._replaced[source]  # it had helped
         return self._suffer(code)
 
-    def ends(self, source: str, code: str, at_ns: int) -> list[Action]:
+    def ends(self, source: str, code: str, at_ns: int) -> None:
         """A source says that it is over."""
         known = self._lasting.get(code)
         if known is None or known[0] != source:
-            return []
+            return
         del self._lasting[code]
         if code == "picture_frozen":
             self._replaced.pop(source, None)
         episode = self._episodes.get(code)
         if episode is not None:
             episode.end(at_ns)
-        return []
 
     def gone(self, source: str, at_ns: int) -> None:
         """A source has ended: nobody knows whether what it saw goes on; the next one will tell."""
@@ -174,7 +174,9 @@ class Impairments:
             episode.count += 1
             return []
         self._episodes[code] = _Episode(source, at_ns, at_ns)
-        return [Sign(Fault(code=code, detail=detail, start_boottime_ns=at_ns)), Cue(CUES[code])]
+        text = CUES[code]
+        begun = Sign(Fault(code=code, detail=detail or None, start_boottime_ns=at_ns))
+        return [begun] if text is None else [begun, Cue(text)]
 
 
 def _over(code: str, episode: _Episode) -> Fault:

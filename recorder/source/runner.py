@@ -417,7 +417,7 @@ class Runner:
         tracks = "+".join(event.tracks)
         log.warning("source %s: %s of %s (%s): %s", self._name, event.event, tracks, event.cause, event.detail)
         self._events.append(event)
-        if event.event == "impaired":
+        if event.event in ("impaired", "unwatched"):
             self._impaired[event.cause] = event
         elif event.event == "unimpaired":
             self._impaired.pop(event.cause, None)
