@@ -147,7 +147,9 @@ class Input:
         codec = stream.codec_context.name
         extradata = stream.codec_context.extradata
         if codec in _PASSED[track] and extradata:
-            return _Passed(track, codec, stream, bytes(extradata), self.pictures)
+            return _Passed(
+                track, codec, stream, bytes(extradata), self.pictures, listens=self._section.looks_per_second > 0
+            )
         if track == "video":
             return _CodedVideo(self._section, stream, self.pictures)
         return _CodedAudio(self._section, stream)
@@ -217,7 +219,9 @@ def _rescale(value: int | None, ratio: tuple[int, int]) -> int | None:
 class _Passed:
     """A coded track that goes into the film as it is."""
 
-    def __init__(self, track: str, codec: str, stream: Any, extradata: bytes, pictures: Pictures) -> None:
+    def __init__(
+        self, track: str, codec: str, stream: Any, extradata: bytes, pictures: Pictures, *, listens: bool
+    ) -> None:
         self._pictures = pictures
         self._parameters = extradata
         self._track = track
@@ -231,7 +235,7 @@ class _Passed:
                 self._prefix = (extradata[_PREFIX_SIZE_AT[codec]] & 3) + 1
         else:
             self.timescale = stream.codec_context.sample_rate
-            self._loudness = Loudness(extradata)
+            self._loudness = Loudness(extradata) if listens else None
         self.format = Format(codec, self.timescale, stream)
 
     def samples(self, timed: Timed, sink: Sink) -> Iterator[Sample]:

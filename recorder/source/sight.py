@@ -52,7 +52,7 @@ EDGES_BACK: Final = 0.3
 STRUCTURE_LOST: Final = 0.45
 EDGES_LEAST: Final = 0.05
 """A scene that usually has fewer cannot lose them."""
-MOVING_LINES: Final = 10
+MOVING_LINES: Final = 8
 """So many lines may change in a frozen picture: a camera may write a clock into it."""
 USUAL: Final = 0.05
 """Weight of a new picture in what is usual."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.evidence.records import Fault
 from recorder.impairments import CUES, TOGETHER_NS, Cue, Impairments, Replace, Sign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 S = 1_000_000_000
 CODES = tuple(CUES)
@@ -16,7 +21,7 @@ def _keeper(patience_s: float = 0) -> Impairments:
     return Impairments({"camera": round(patience_s * S)})
 
 
-def _signed(actions: list[object]) -> list[Fault]:
+def _signed(actions: Iterable[object]) -> list[Fault]:
     return [action.body for action in actions if isinstance(action, Sign)]
 
 
