@@ -99,6 +99,18 @@ def test_a_frozen_picture_ends_its_source_and_the_gap_says_why(bench: StreamBenc
     assert bench.stream.cues == ["cue.picture.frozen"]
 
 
+def test_what_a_source_saw_ends_with_the_source(bench: StreamBench) -> None:
+    lines = gathered(bench)
+    play(bench, 1, *lines)
+    tell(bench, lines[0], "impaired", "lens_blocked")
+    bench.clock.advance(1)
+    bench.stream.lost(lines[0].slot, "gone")
+    assert bench.stream.impairments.lasting == []
+    bench.clock.advance(1)
+    end(bench, lines[1])
+    assert bench.bodies(Fault)[-1].length_ns == S
+
+
 def test_a_recorder_that_starts_anew_is_told_what_lasts(bench: StreamBench) -> None:
     lines = gathered(bench)
     play(bench, 2, *lines)

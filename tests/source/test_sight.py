@@ -103,6 +103,15 @@ def test_something_thin_over_the_lens_loses_the_edges_that_were_there() -> None:
     assert _run((thin, 30)) == []  # a scene that never had edges has lost none
 
 
+def test_a_scene_that_has_few_edges_cannot_lose_them() -> None:
+    few, none = (CLEAR[0]._replace(structure=structure, edges=edges) for structure, edges in ((6.0, 0.04), (2.0, 0.0)))
+    lines = [glance.lines for glance in CLEAR]
+    before, after = ([one._replace(lines=own) for own in lines] for one in (few, none))
+    assert _run((before, 20), (after, 20)) == []
+    plenty = [one._replace(edges=0.06) for one in before]
+    assert [one.code for one in _run((plenty, 20), (after, 20))] == [BLOCKED]
+
+
 def test_a_clock_that_the_camera_writes_does_not_hide_a_frozen_picture() -> None:
     chance = random.Random(3)
     frozen = bytearray(_noisy(chance, _scene(), 4))
