@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import av
 import pytest
@@ -15,6 +15,7 @@ from recorder.source import drivers
 from recorder.source.driver import boottime_ns
 from recorder.source.intake import Intake
 from recorder.source.link import Event
+from recorder.source.picamera import PiCamera
 from recorder.source.pictures import FAILURES, Pictures
 from recorder.source.synthetic import NUMBER_BITS, read_number
 from tests.support.footage import footage
@@ -180,3 +181,30 @@ def test_no_picture_is_touched_where_nobody_looks() -> None:
     turned_off.add(_Looker())
     turned_off.begin(Intake())
     assert not turned_off.due(boottime_ns())
+
+
+class _Request:
+    """A frame of picamera2 with padded lines, as far as it is asked."""
+
+    config: ClassVar[dict[str, object]] = {"main": {"size": (64, 36), "stride": 96}}
+
+    def get_metadata(self) -> dict[str, int]:
+        return {"SensorTimestamp": boottime_ns() - 5_000_000}
+
+    def make_buffer(self, name: str) -> bytes:
+        assert name == "main"
+        return bytes(range(96)) * 36 + bytes(96 * 18)
+
+
+def test_what_the_hardware_encodes_on_a_raspberry_pi_is_shown_before() -> None:
+    camera = PiCamera(_section(kind="picamera2", encoder="hardware"))
+    looker = _Looker()
+    camera.pictures.add(looker)
+    camera.pictures.begin(Intake())
+    camera._look(_Request())
+    _until(lambda: looker.seen)
+    (picture,) = looker.seen
+    assert (picture.width_px, picture.height_px, picture.stride_bytes) == (64, 36, 96)
+    assert bytes(picture.luma) == bytes(range(96)) * 36
+    assert 0 < boottime_ns() - picture.at_boottime_ns < 60_000_000_000
+    camera._look(object())  # whatever the camera hands over, its thread goes on
