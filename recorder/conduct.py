@@ -138,6 +138,8 @@ class Conduct:
         self._set_quiet(self._rules.matter)
         self._obey(self._rules.tick(now))
         self._obey(self._rules.silent(self.stream.silent, frozenset(self.stream.tracks)))
+        while self.stream.cues:
+            self._speaker.cue(self.stream, self.stream.cues.pop(0))
 
     def spoken(self, text: str) -> None:
         """A text has been spoken to its end."""

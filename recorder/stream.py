@@ -19,6 +19,7 @@ from recorder.assembly import Append, Assembler, Begin, End, FragmentRefusedErro
 from recorder.control import RefusedError
 from recorder.evidence import records, stored
 from recorder.gaps import GapKeeper
+from recorder.impairments import Cue, Impairments, Replace, Sign
 from recorder.peers import PeerLostError
 from recorder.source import link
 from recorder.spool.errors import DiskFullError
@@ -133,9 +134,9 @@ class Session:
     ordered_boottime_ns: int = 0
     """When it was ordered."""
     flush_until_ns: int = 0
-    due_gaps: list[records.Gap] = field(default_factory=list)
-    """Gaps that are known and not signed yet: the disk had no room even for records."""
-    last_bodies: list[records.Gap | records.SessionClose] = field(default_factory=list)
+    due: list[records.Gap | records.Fault] = field(default_factory=list)
+    """What is known and not signed yet: the next look at the clock does, or the disk had no room even for records."""
+    last_bodies: list[records.Gap | records.Fault | records.SessionClose] = field(default_factory=list)
     """What closes the session, once that is decided."""
     waits_for_room: bool = False
     """Nothing could be signed: tried again at each look at the clock."""
@@ -151,6 +152,10 @@ class StreamRecorder:
         self.session: Session | None = None
         self.closed: list[tuple[bytes, str]] = []
         """Sessions that have been closed, and why, for whoever takes them away."""
+        patience = {name: round(source.replace_frozen_after_s * 1e9) for name, source in section.sources.items()}
+        self.impairments = Impairments(patience)
+        self.cues: list[str] = []
+        """What the officer is to be told, for whoever takes it away."""
         self._next: tuple[bytes, Open, Ending | None] | None = None
         """A session that begins as soon as the present one is closed, and its end, if that has been ordered too."""
         self._spool = spool
@@ -203,6 +208,7 @@ class StreamRecorder:
             f", {order.link_class}" if order.link_class else "",
             written[0].sequence,
         )
+        self._suffer(self.impairments.opened(zero))
         for slot in self.slots.values():
             self._start(slot)
 
@@ -279,6 +285,7 @@ class StreamRecorder:
             return
         self._stop_sources(session)
         session.off, session.off_complete, session.go_on_due = cause, False, False
+        session.due += self.impairments.closed(self._clock.boottime_ns())
         self._settle()
 
     def go_on(self) -> None:
@@ -296,6 +303,7 @@ class StreamRecorder:
         session.off, session.off_complete, session.go_on_due = None, False, False
         session.gather_until_ns = self._clock.boottime_ns() + GATHER_NS
         session.assembler.expect_holes(self.tracks)
+        self._suffer(self.impairments.opened(self._clock.boottime_ns()))
         for slot in self.slots.values():
             self._start(slot)
 
@@ -334,6 +342,8 @@ class StreamRecorder:
         interval = resume.open_interval(newest, now)
         if interval is not None:
             self.session.off, self.session.off_complete = "unsuitable", True
+        else:
+            self._suffer(self.impairments.opened(now.boottime_ns))
         if how.off_ns is None:
             self.session.gaps.because(self.tracks, "unsuitable" if interval else "restart")
         else:
@@ -418,9 +428,10 @@ class StreamRecorder:
             end = max(session.end_boottime_ns, session.zero_boottime_ns)
             if session.ordered_boottime_ns - end > SILENT_NS:
                 end = session.ordered_boottime_ns  # until then more was wanted, and nothing came
-            gaps = [*session.due_gaps, *session.gaps.over(self._unfinished(session, end))]
+            faults = self.impairments.closed(end)
+            gaps = session.gaps.over(self._unfinished(session, end))
             close = self._close_body(session.open_sequence, session.chunks, end, ending)
-            session.last_bodies = [*gaps, close]
+            session.last_bodies = [*session.due, *faults, *gaps, close]
         self._sign_close(session.id, session.last_bodies)
         self.session = None
         for slot in self.slots.values():
@@ -463,7 +474,9 @@ class StreamRecorder:
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
 
-    def _sign_close(self, session_id: bytes, bodies: Sequence[records.Gap | records.SessionClose]) -> None:
+    def _sign_close(
+        self, session_id: bytes, bodies: Sequence[records.Gap | records.Fault | records.SessionClose]
+    ) -> None:
         written = self._spool.append(self.number, session_id, bodies)
         close = bodies[-1]
         assert isinstance(close, records.SessionClose)  # noqa: S101 - the callers put it last
@@ -607,6 +620,7 @@ class StreamRecorder:
         """A source's connection is gone."""
         log.warning("source %s/%s lost: %s", self.section.name, slot.name, why)
         slot.peer, slot.started, slot.flows, slot.ended = None, False, False, True
+        self.impairments.gone(slot.name, self._clock.boottime_ns())
         if self.session is not None:
             self._release_of(self.session, slot)
             slot.has_init = False
@@ -671,6 +685,8 @@ class StreamRecorder:
             begun = session.gaps.begins(self._ends(session), now)
             self._sign_gaps(session, begun)
             session.assembler.expect_holes([track for gap in begun for track in gap.tracks])
+        self._suffer(self.impairments.tick(now))
+        self._sign_due(session)
         self._settle()
 
     def _event(self, slot: Slot, event: link.Event) -> None:
@@ -686,10 +702,33 @@ class StreamRecorder:
             event.detail,
             event.count,
         )
+        at_ns = min(event.boottime_ns, self._clock.boottime_ns())
+        if event.event in ("impaired", "unwatched"):
+            self._suffer(self.impairments.begins(slot.name, event.cause, at_ns, link.short(event.detail or "")))
+        elif event.event == "unimpaired":
+            self.impairments.ends(slot.name, event.cause, at_ns)
         if self.session is not None and event.event in LOSING_EVENTS:
             tracks = [track for track in event.tracks if track in slot.section.tracks]
             detail = link.short(event.detail) if event.detail else None
             self.session.gaps.because(tracks, link.short(event.cause, MAX_CAUSE), detail)
+
+    def _suffer(self, actions: list[Sign | Cue | Replace]) -> None:
+        """Take note of what the recording suffers from, or no longer; it is signed at the next look at the clock."""
+        for action in actions:
+            if isinstance(action, Sign) and self.session is not None:
+                self.session.due.append(action.body)
+            elif isinstance(action, Cue):
+                self.cues.append(action.text)
+            elif isinstance(action, Replace):
+                self._replace(self.slots[action.source])
+
+    def _replace(self, slot: Slot) -> None:
+        """The picture of a source is frozen: another process may do better."""
+        log.warning("source %s/%s shows a frozen picture and is ended", self.section.name, slot.name)
+        if self.session is not None:
+            self.session.gaps.because(slot.section.tracks, "frozen", "the picture was frozen")
+        if slot.peer is not None:
+            slot.peer.kill()
 
     # -- fragments to the disk -----------------------------------------------------------------------------------
 
@@ -770,12 +809,15 @@ class StreamRecorder:
         self._sign_gaps(session, gaps)
 
     def _sign_gaps(self, session: Session, gaps: list[records.Gap]) -> None:
-        session.due_gaps += gaps
-        if not session.due_gaps:
+        session.due += gaps
+        self._sign_due(session)
+
+    def _sign_due(self, session: Session) -> None:
+        if not session.due:
             return
-        self._spool.append(self.number, session.id, list(session.due_gaps))
-        signed, session.due_gaps = session.due_gaps, []
-        self._tell_gaps(signed)
+        self._spool.append(self.number, session.id, list(session.due))
+        signed, session.due = session.due, []
+        self._tell_gaps([body for body in signed if isinstance(body, records.Gap)])
 
     def _tell_gaps(self, gaps: list[records.Gap]) -> None:
         for gap in gaps:

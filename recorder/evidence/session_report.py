@@ -217,6 +217,11 @@ def _events(facts: Facts) -> tuple[Event, ...]:
     found += [
         Event(one.moment, "report.quality.fault", (("code", one.code), ("times", one.times))) for one in facts.troubles
     ]
+    found += [
+        Event(one.moment, f"finding.{duties.IMPAIRED[one.code][0]}", (("length_ns", one.length_ns),))
+        for one in facts.impairments
+        if one.code in duties.IMPAIRED
+    ]
     if close is not None and line.closing is not None:
         end = line.pieces[-1].end_ns if line.pieces else 0
         moment = Moment(end, facts.end_utc_ns, line.closing.sequence)

@@ -69,10 +69,17 @@ class Intake:
         if urgent:
             os.eventfd_write(self.fileno, 1)
 
-    def event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
+    def event(
+        self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1, at_ns: int | None = None
+    ) -> None:
         """Take an event."""
         message = Event(
-            event=event, tracks=tracks, cause=cause, detail=short(detail), boottime_ns=boottime_ns(), count=count
+            event=event,
+            tracks=tracks,
+            cause=cause,
+            detail=short(detail),
+            boottime_ns=boottime_ns() if at_ns is None else max(at_ns, 0),
+            count=count,
         )
         with self._lock:
             if self._events < _MAX_QUEUED_EVENTS:

@@ -142,10 +142,11 @@ class Event(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. Something happened that a person should learn of."""
 
     event: str
-    """``stalled``, ``failed``, ``restored``, ``discarded``, ``slow``, ``hole``."""
+    """``stalled``, ``failed``, ``restored``, ``discarded``, ``slow``, ``hole``; ``impaired`` and ``unimpaired``: the
+    beginning and the end of what a recording suffers from; ``unwatched``: nobody looks for that any more."""
     tracks: list[str]
     cause: str
-    """Id of the gap causes, for example ``camera_network``."""
+    """Id of the gap causes, for example ``camera_network``; of ``impaired``, the code: ``lens_blocked``."""
     detail: str | None = None
     """What the source saw, ASCII, no personal data, no passwords."""
     boottime_ns: int

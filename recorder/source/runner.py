@@ -20,10 +20,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.source import link
-from recorder.source.driver import Sample, boottime_ns
+from recorder.source.driver import Sample, boottime_ns, nanoseconds
 from recorder.source.errors import DeviceError, LinkError, SourceError
+from recorder.source.hush import Hush
 from recorder.source.instance import Instance
 from recorder.source.intake import Discarded, Failed, Intake
+from recorder.source.sight import Watcher
 from recorder.source.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -143,6 +145,11 @@ class Runner:
             stream=stream, source=source, pid=os.getpid(), tracks=section.tracks, software=software
         )
         self._intake = Intake()
+        self._hush = Hush()
+        if driver.pictures is not None and "video" in section.tracks:
+            driver.pictures.add(Watcher(self._intake))
+        self._impaired: dict[str, link.Event] = {}
+        """What lasts, by its code: a recorder that connects is told of it again."""
         self._formats: dict[str, Format] | None = None
         self._connection: Connection | None = None
         self._instance: Instance | None = None
@@ -229,6 +236,7 @@ class Runner:
             if isinstance(item, Sample):
                 if self._vigil.seen(item.track, now):
                     self._event("restored", [item.track], self._cause(item.track), "frames come again")
+                self._listen_to(item)
                 self._put(item)
             elif isinstance(item, Discarded):
                 self._discarded(item)
@@ -242,6 +250,16 @@ class Runner:
                 self._fail("failed", self._section.tracks, item.cause, item.detail)
             else:
                 self._formats_known(item)
+
+    def _listen_to(self, sample: Sample) -> None:
+        peak = sample.peak if sample.level is None else sample.level.peak
+        if peak is None or self._formats is None:
+            return
+        at_ns = nanoseconds(sample.presentation, self._formats[sample.track].timescale)
+        change = self._hush.put(at_ns, peak)
+        if change is not None:
+            event = "impaired" if change.begins else "unimpaired"
+            self._tell(_make_event(event, [sample.track], change.code, change.detail, at_ns=change.at_ns))
 
     def _put(self, sample: Sample) -> None:
         if self._instance is None:
@@ -322,6 +340,8 @@ class Runner:
     def _welcome(self, message: link.Welcome) -> None:
         assert self._connection is not None  # noqa: S101 - it came from there
         self._connection.welcomed = True
+        waiting = list(self._events)
+        self._events.extend(event for event in self._impaired.values() if event not in waiting)
         instance = self._instance
         if instance is not None and message.instance == instance.id and message.next is not None:
             log.info("source %s: goes on with fragment %d", self._name, message.next)
@@ -397,6 +417,10 @@ class Runner:
         tracks = "+".join(event.tracks)
         log.warning("source %s: %s of %s (%s): %s", self._name, event.event, tracks, event.cause, event.detail)
         self._events.append(event)
+        if event.event in ("impaired", "unwatched"):
+            self._impaired[event.cause] = event
+        elif event.event == "unimpaired":
+            self._impaired.pop(event.cause, None)
 
     def _fail(self, event: str, tracks: list[str], cause: str, detail: str) -> None:
         """This process is to be replaced; the first reason counts."""
@@ -444,12 +468,14 @@ class Runner:
             self._wait(intake=False)
 
 
-def _make_event(event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> link.Event:
+def _make_event(
+    event: str, tracks: list[str], cause: str, detail: str, count: int = 1, at_ns: int | None = None
+) -> link.Event:
     return link.Event(
         event=event,
         tracks=tracks,
         cause=cause,
         detail=link.short(detail),
-        boottime_ns=boottime_ns(),
+        boottime_ns=boottime_ns() if at_ns is None else max(at_ns, 0),
         count=count,
     )

@@ -480,6 +480,33 @@ def test_gaps_silence_and_covered_lens_are_told(site: forge.Site) -> None:
     assert "镜头遮挡1秒" in text
 
 
+@pytest.mark.rule("R20", "R22")
+def test_what_a_recording_suffered_from_is_told_once_with_its_length(site: forge.Site) -> None:
+    one = act("mingshan").usual().film(count=6)
+    lens = {"code": "lens_blocked", "start_boottime_ns": one.at(2)}
+    one.add(records.Fault(**lens), 5).add(records.Fault(code="picture_dark", start_boottime_ns=one.at(6)), 9)
+    one.add(records.Fault(**lens, end_boottime_ns=one.at(9), length_ns=4 * 10**9, count=2), 11)
+    found = one.gap("power", 12, 14).film(7, 1).close().report(site)
+    assert sorted(questions(found))[:2] == ["dark", "lens_blocked"]
+    named = {finding.id: finding for finding in found.questions}
+    assert named["lens_blocked"].moment is not None
+    assert named["lens_blocked"].moment.media_ns == 2 * 10**9
+    text = session_page.text(found, "zh")
+    assert "镜头遮挡4秒" in text
+    assert "画面过暗6秒" in text  # nobody signed its end: it lasted until nothing was recorded
+    assert "设备故障" not in text
+    assert [one.times for one in found.facts.impairments] == [2, 1]
+
+
+def test_a_silence_that_the_levels_show_too_is_told_once(site: forge.Site) -> None:
+    one = act("mingshan").usual().film(count=6, silent=True)
+    silent = {"code": "sound_silent", "start_boottime_ns": one.at(0)}
+    one.add(records.Fault(**silent), 10)
+    one.add(records.Fault(**silent, end_boottime_ns=one.at(12), length_ns=12 * 10**9), 12)
+    found = one.close().report(site)
+    assert questions(found).count("silent") == 1
+
+
 def test_a_start_by_mistake_is_kept_listed_and_left_out_of_the_figures(site: forge.Site) -> None:
     found = act("fushun").film(count=2).close("accidental").report(site)
     assert {duty.status for duty in found.duties if duty.rule not in ("R5", "R12", "R13")} == {"not_applicable"}
