@@ -1,0 +1,123 @@
+"""Wires the codes that sources read: proves them, obeys :mod:`recorder.shown`.
+
+Nothing here is in the way of recording: a code that cannot be judged at once waits for the next look at the clock, and
+of a flood the rest is dropped. What a code says goes into a sealed file; names are never logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from recorder.evidence import lens_code
+from recorder.evidence.lens_code import LensCodeError
+from recorder.issuers import NotNowError
+from recorder.shown import Add, ShownCodes
+
+if TYPE_CHECKING:
+    from recorder.clock import Clock
+    from recorder.evidence.details import SessionDetails
+    from recorder.issuers import Issuers
+    from recorder.shown import Order
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 16
+
+
+class Stage(Protocol):
+    """One stream, as far as codes concern it."""
+
+    @property
+    def name(self) -> str:
+        """What the stream is called."""
+
+    @property
+    def open_session(self) -> bytes | None:
+        """The session that is open and not being closed."""
+
+    def add_details(self, details: SessionDetails) -> None:
+        """Sign details into the session."""
+
+    def cue(self, text: str, arguments: dict[str, str]) -> None:
+        """Tell the officer."""
+
+
+class Lens:
+    """The codes of all streams of one device."""
+
+    def __init__(self, issuers: Issuers, clock: Clock) -> None:
+        self._issuers = issuers
+        self._clock = clock
+        self._codes: dict[str, ShownCodes] = {}
+        self._waiting: deque[tuple[Stage, lens_code.Shown]] = deque()
+
+    def read(self, stage: Stage, text: bytes) -> None:
+        """A source has read a code of ours.
+
+        Raises:
+            DiskFullError: there is no room for what it says.
+        """
+        try:
+            shown = lens_code.read(text.decode("ascii"))
+        except (LensCodeError, UnicodeDecodeError) as error:
+            self._bad(stage, error)
+            return
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append((stage, shown))
+        self.tick()
+
+    def tick(self) -> None:
+        """Judge what waits, as far as that may be now.
+
+        Raises:
+            DiskFullError: there is no room for what a code says.
+        """
+        for _ in range(len(self._waiting)):
+            stage, shown = self._waiting.popleft()
+            try:
+                self._judge(stage, shown)
+            except NotNowError:
+                self._waiting.append((stage, shown))
+            except LensCodeError as error:
+                self._bad(stage, error)
+
+    def matter(self, stage: Stage) -> str | None:
+        """Return the matter that a session of this stream which opens now is of, as far as codes tell."""
+        return self._of(stage).matter(self._clock.boottime_ns())
+
+    def opened(self, stage: Stage, session: bytes) -> None:
+        """A session has opened: what was shown before it belongs to it.
+
+        Raises:
+            DiskFullError: there is no room for what a code says.
+        """
+        self._obey(stage, self._of(stage).opened(self._clock.boottime_ns(), session))
+
+    def _judge(self, stage: Stage, shown: lens_code.Shown) -> None:
+        now = self._clock.now()
+        issuer = self._issuers.of(shown, now.boottime_ns)
+        judged = now.quality != "unset"
+        lens_code.believe(shown, issuer, now.utc_ns if judged else None)
+        log.info("stream %s: a %s of %s was read", stage.name, type(shown.code).__name__, issuer.subject)
+        self._obey(
+            stage,
+            self._of(stage).read(shown, now.boottime_ns, stage.open_session, dates_judged=judged),
+        )
+
+    def _bad(self, stage: Stage, error: Exception) -> None:
+        orders = self._of(stage).bad(self._clock.boottime_ns())
+        if orders:
+            log.warning("stream %s: a code is of no use: %s", stage.name, error)
+        self._obey(stage, orders)
+
+    def _obey(self, stage: Stage, orders: list[Order]) -> None:
+        for order in orders:
+            if isinstance(order, Add):
+                stage.add_details(order.details)
+            else:
+                stage.cue(order.text, order.arguments)
+
+    def _of(self, stage: Stage) -> ShownCodes:
+        return self._codes.setdefault(stage.name, ShownCodes())
