@@ -81,6 +81,8 @@ class SourceSection(Section, frozen=True, kw_only=True):
     key_frame_interval_s: float = 2.0
     stall_after_s: float = 3.0
     """Without a frame for so long, the source is replaced."""
+    looks_per_second: float = 2.0
+    """So many pictures are looked at for a covered lens, codes and the like; passed-through ones at most 1. 0: none."""
     spawn: bool = True
     """The recorder starts it itself; false where systemd does."""
 

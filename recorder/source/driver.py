@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from recorder.source.ear import Ear
     from recorder.source.link import Heard
+    from recorder.source.pictures import Pictures
 
 VIDEO_TIMESCALE = 90_000
 """Ticks a second of every picture track, whatever the camera counts in."""
@@ -92,6 +93,10 @@ class Driver(Protocol):
     @property
     def ear(self) -> Ear | None:
         """What can be told to listen for an announcement; None where the driver has no uncoded sound."""
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """Where pictures can be looked at while they are recorded; None where the driver has no pictures."""
 
     def run(self, sink: Sink) -> None:
         """Capture until ``sink.stopping()``; called in a thread of its own.

@@ -142,7 +142,7 @@ class Event(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. Something happened that a person should learn of."""
 
     event: str
-    """``stalled``, ``failed``, ``restored``, ``discarded``, ``slow``, ``hole``."""
+    """``stalled``, ``failed``, ``restored``, ``discarded``, ``slow``, ``hole``, ``unwatched``."""
     tracks: list[str]
     cause: str
     """Id of the gap causes, for example ``camera_network``."""
