@@ -55,6 +55,8 @@ class KeysSection(Section, frozen=True, kw_only=True):
     certificate: str
     authority: list[str]
     """Certificate files of the trusted authorities."""
+    codes: list[str] = []
+    """Certificate files of the centre's keys for codes: with them it reads codes that carry no certificate."""
 
 
 class SourceSection(Section, frozen=True, kw_only=True):
@@ -83,6 +85,8 @@ class SourceSection(Section, frozen=True, kw_only=True):
     """Without a frame for so long, the source is replaced."""
     looks_per_second: float = 2.0
     """So many pictures are looked at for a covered lens, codes and the like; passed-through ones at most 1. 0: none."""
+    reads_codes: bool = True
+    """Codes of the centre that are shown to the lens are read, where zxing-cpp is installed."""
     spawn: bool = True
     """The recorder starts it itself; false where systemd does."""
 

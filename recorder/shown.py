@@ -110,9 +110,7 @@ class ShownCodes:
         self._forget(kept.read_ns)
         known = self._kept.pop(kept.shown.sha256, None) is not None
         if isinstance(kept.shown.code, TaskCode):
-            self._kept = {
-                digest: one for digest, one in self._kept.items() if not isinstance(one.shown.code, TaskCode)
-            }
+            self._kept = {digest: one for digest, one in self._kept.items() if not isinstance(one.shown.code, TaskCode)}
         if len(self._kept) >= MAX_KEPT:
             return []
         self._kept[kept.shown.sha256] = kept

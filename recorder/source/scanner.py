@@ -7,6 +7,7 @@ whatever hangs on a wall is nobody's business here.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.evidence.lens_code import MAX_TEXT_CHARACTERS, PREFIX
@@ -14,7 +15,11 @@ from recorder.evidence.lens_code import MAX_TEXT_CHARACTERS, PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from recorder.config import SourceSection
+    from recorder.source.driver import Driver
     from recorder.source.pictures import Picture
+
+log = logging.getLogger(__name__)
 
 AGAIN_NS: Final = 30_000_000_000
 """A code that stays before the lens is told once in this time."""
@@ -22,9 +27,23 @@ MAX_TOLD: Final = 16
 """So many different codes are told in that time; a flood of others waits."""
 
 
-def available() -> bool:
-    """Say whether zxing-cpp is installed here."""
-    return importlib.util.find_spec("zxingcpp") is not None
+def attach(section: SourceSection, driver: Driver, tell: Callable[[int, bytes], None]) -> str | None:
+    """Have the pictures of a driver scanned; return what ``hello`` says of it.
+
+    Args:
+        section: configuration of the source.
+        driver: not running yet.
+        tell: see :class:`Scanner`.
+    """
+    if driver.pictures is None or "video" not in section.tracks:
+        return None
+    if not section.reads_codes or not section.looks_per_second:
+        return "off"
+    if importlib.util.find_spec("zxingcpp") is None:
+        log.warning("zxing-cpp is not installed: codes that are shown to the lens are not read")
+        return "missing"
+    driver.pictures.add(Scanner(tell))
+    return "read"
 
 
 class Scanner:
