@@ -35,13 +35,13 @@ class Stage(Protocol):
 
     @property
     def open_session(self) -> bytes | None:
-        """The session that is open and not being closed."""
+        """The session that details can be added to now."""
 
-    def add_details(self, details: SessionDetails) -> None:
+    def add_details(self, stated: SessionDetails, *, when: str, author: str) -> None:
         """Sign details into the session."""
 
-    def cue(self, text: str, arguments: dict[str, str]) -> None:
-        """Tell the officer."""
+    def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Tell the officer; never log what is in the arguments."""
 
 
 class Lens:
@@ -51,6 +51,7 @@ class Lens:
         self._issuers = issuers
         self._clock = clock
         self._codes: dict[str, ShownCodes] = {}
+        self._stages: dict[str, Stage] = {}
         self._waiting: deque[tuple[Stage, lens_code.Shown]] = deque()
 
     def read(self, stage: Stage, text: bytes) -> None:
@@ -59,6 +60,7 @@ class Lens:
         Raises:
             DiskFullError: there is no room for what it says.
         """
+        self._stages[stage.name] = stage
         try:
             shown = lens_code.read(text.decode("ascii"))
         except (LensCodeError, UnicodeDecodeError) as error:
@@ -69,11 +71,15 @@ class Lens:
         self.tick()
 
     def tick(self) -> None:
-        """Judge what waits, as far as that may be now.
+        """Judge what waits, as far as that may be now; add what was shown before a session to it.
 
         Raises:
             DiskFullError: there is no room for what a code says.
         """
+        for stage in self._stages.values():
+            session = stage.open_session
+            if session is not None:
+                self._obey(stage, self._of(stage.name).opened(self._clock.boottime_ns(), session))
         for _ in range(len(self._waiting)):
             stage, shown = self._waiting.popleft()
             try:
@@ -83,17 +89,9 @@ class Lens:
             except LensCodeError as error:
                 self._bad(stage, error)
 
-    def matter(self, stage: Stage) -> str | None:
+    def matter(self, stream: str) -> str | None:
         """Return the matter that a session of this stream which opens now is of, as far as codes tell."""
-        return self._of(stage).matter(self._clock.boottime_ns())
-
-    def opened(self, stage: Stage, session: bytes) -> None:
-        """A session has opened: what was shown before it belongs to it.
-
-        Raises:
-            DiskFullError: there is no room for what a code says.
-        """
-        self._obey(stage, self._of(stage).opened(self._clock.boottime_ns(), session))
+        return self._of(stream).matter(self._clock.boottime_ns())
 
     def _judge(self, stage: Stage, shown: lens_code.Shown) -> None:
         now = self._clock.now()
@@ -103,11 +101,11 @@ class Lens:
         log.info("stream %s: a %s of %s was read", stage.name, type(shown.code).__name__, issuer.subject)
         self._obey(
             stage,
-            self._of(stage).read(shown, now.boottime_ns, stage.open_session, dates_judged=judged),
+            self._of(stage.name).read(shown, now.boottime_ns, stage.open_session, dates_judged=judged),
         )
 
     def _bad(self, stage: Stage, error: Exception) -> None:
-        orders = self._of(stage).bad(self._clock.boottime_ns())
+        orders = self._of(stage.name).bad(self._clock.boottime_ns())
         if orders:
             log.warning("stream %s: a code is of no use: %s", stage.name, error)
         self._obey(stage, orders)
@@ -115,9 +113,9 @@ class Lens:
     def _obey(self, stage: Stage, orders: list[Order]) -> None:
         for order in orders:
             if isinstance(order, Add):
-                stage.add_details(order.details)
+                stage.add_details(order.details, when=order.when, author=lens_code.AUTHOR)
             else:
                 stage.cue(order.text, order.arguments)
 
-    def _of(self, stage: Stage) -> ShownCodes:
-        return self._codes.setdefault(stage.name, ShownCodes())
+    def _of(self, stream: str) -> ShownCodes:
+        return self._codes.setdefault(stream, ShownCodes())

@@ -32,6 +32,8 @@ class Add:
     """Add details to the session that is open."""
 
     details: SessionDetails
+    when: str
+    """``start``: shown before it; or ``during``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,11 @@ class ShownCodes:
         details = details_of(shown, dates_judged=dates_judged)
         if session is None:
             return self._keep(Kept(shown, details, now_ns))
-        self._enter(session)
+        orders = self.opened(now_ns, session)
         if shown.sha256 in self._in_session or len(self._in_session) >= MAX_IN_SESSION:
-            return []
+            return orders
         self._in_session.add(shown.sha256)
-        return [Add(details), _cue(shown)]
+        return [*orders, Add(details, "during"), _cue(shown)]
 
     def bad(self, now_ns: int) -> list[Order]:
         """A code cannot be read or believed."""
@@ -95,16 +97,13 @@ class ShownCodes:
         return tasks[-1].matter if tasks else None
 
     def opened(self, now_ns: int, session: bytes) -> list[Order]:
-        """A session has opened: what was shown before it is added to it."""
+        """A session is open: what was shown before it is added to it. May be called as often as one likes."""
         self._forget(now_ns)
         kept, self._kept = self._kept, {}
-        self._enter(session)
-        self._in_session |= set(kept)
-        return [Add(one.details) for one in kept.values()]
-
-    def _enter(self, session: bytes) -> None:
         if session != self._session:
             self._session, self._in_session = session, set()
+        self._in_session |= set(kept)
+        return [Add(one.details, "start") for one in kept.values()]
 
     def _keep(self, kept: Kept) -> list[Order]:
         self._forget(kept.read_ns)

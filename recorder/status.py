@@ -61,7 +61,11 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
         "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,
         "chunks": session.assembler.chunks if session else None,
         "sources": {
-            slot.name: {"connected": slot.peer is not None, "pid": slot.peer.pid if slot.peer else None}
+            slot.name: {
+                "connected": slot.peer is not None,
+                "pid": slot.peer.pid if slot.peer else None,
+                "codes": slot.codes,
+            }
             for slot in stream.slots.values()
         },
     }

@@ -33,10 +33,13 @@ class Stage:
     def __init__(self) -> None:
         self.open_session: bytes | None = SESSION
         self.added: list[SessionDetails] = []
+        self.when: list[str] = []
         self.cues: list[tuple[str, dict[str, str]]] = []
 
-    def add_details(self, details: SessionDetails) -> None:
-        self.added.append(details)
+    def add_details(self, stated: SessionDetails, *, when: str, author: str) -> None:
+        assert author == "code"
+        self.added.append(stated)
+        self.when.append(when)
 
     def cue(self, text: str, arguments: dict[str, str]) -> None:
         self.cues.append((text, arguments))
@@ -172,9 +175,12 @@ def test_shown_before_a_session_it_tells_the_matter_of_the_next_start(bench: Ben
     bench.show(ISSUER.text(task()))
     bench.show(ISSUER.text(officer()))
     assert bench.stage.added == []
-    assert bench.lens.matter(bench.stage) == "on_site_inspection"
-    bench.lens.opened(bench.stage, SESSION)
+    assert bench.lens.matter("body") == "on_site_inspection"
+    bench.stage.open_session = SESSION
+    bench.later(0)
+    bench.later(0)
     assert [bool(one.matter) for one in bench.stage.added] == [True, False]
+    assert bench.stage.when == ["start", "start"]
 
 
 def test_names_are_never_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
