@@ -8,6 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import av
 import segno
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +19,7 @@ from keys.signer import SeedSigner
 from recorder.evidence import lens_code
 from recorder.evidence.details import Person
 from recorder.evidence.lens_code import OfficerCode, TaskCode
+from uplink.central.issuing import MODULE_PX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +105,18 @@ def squares(text: str) -> list[list[bool]]:
     """Return the dark squares of a QR code, with its quiet zone."""
     drawn = segno.make_qr(text, error="m", boost_error=False)
     return [[bool(one) for one in row] for row in drawn.matrix_iter(border=4)]
+
+
+def printed(png: Path) -> list[list[bool]]:
+    """Return the dark squares of a code that was written as PNG, eight pixels a square."""
+    with av.open(str(png)) as container:
+        frame = next(container.decode(video=0)).reformat(format="gray")
+    plane = frame.planes[0]
+    view, line = bytes(plane), plane.line_size
+    return [
+        [view[y * line + x] < 128 for x in range(MODULE_PX // 2, frame.width, MODULE_PX)]
+        for y in range(MODULE_PX // 2, frame.height, MODULE_PX)
+    ]
 
 
 class Held(NamedTuple):
