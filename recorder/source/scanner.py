@@ -74,7 +74,10 @@ class Scanner:
         # A line's padding is looked at too, which costs nothing: a code never reaches into it.
         lines = picture.luma[: picture.stride_bytes * picture.height_px]
         view = lines.cast("B", (picture.height_px, picture.stride_bytes))
-        found = zxing.read_barcodes(view, formats=zxing.BarcodeFormat.QRCode, text_mode=zxing.TextMode.Plain)
+        # Ours are printed dark on light: to look for the reverse too would double what looking costs.
+        found = zxing.read_barcodes(
+            view, formats=zxing.BarcodeFormat.QRCode, try_invert=False, text_mode=zxing.TextMode.Plain
+        )
         return [
             one.text
             for one in found
