@@ -14,6 +14,7 @@ from recorder.evidence import lens_code
 from recorder.evidence.lens_code import LensCodeError
 from recorder.issuers import NotNowError
 from recorder.shown import Add, ShownCodes
+from recorder.source.link import short
 
 if TYPE_CHECKING:
     from recorder.clock import Clock
@@ -107,7 +108,7 @@ class Lens:
     def _bad(self, stage: Stage, error: Exception) -> None:
         orders = self._of(stage.name).bad(self._clock.boottime_ns())
         if orders:
-            log.warning("stream %s: a code is of no use: %s", stage.name, error)
+            log.warning("stream %s: a code is of no use: %s", stage.name, short(str(error)))
         self._obey(stage, orders)
 
     def _obey(self, stage: Stage, orders: list[Order]) -> None:

@@ -124,6 +124,9 @@ def test_a_task_and_two_officers_are_shown_and_stand_in_the_report(site: Site, t
     for word in (CASE, PLACE, PARTY, *NAMES.values()):
         assert word in text, word
 
+    unset = any(record.clock == "unset" for record in stated)
+    assert ("有效期未核对" in text) == unset
+
     # Names stand in the sealed files and in the report made from them, and nowhere else.
     for path in [*site.logs.iterdir(), *(site.spool / "logs").iterdir(), site.store / "access.log"]:
         data = path.read_bytes()

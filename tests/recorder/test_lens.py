@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keys.authority import Authority
 from keys.certificates import Role
@@ -181,6 +183,13 @@ def test_shown_before_a_session_it_tells_the_matter_of_the_next_start(bench: Ben
     bench.later(0)
     assert [bool(one.matter) for one in bench.stage.added] == [True, False]
     assert bench.stage.when == ["start", "start"]
+
+
+@given(st.binary(max_size=1500) | st.text(max_size=90).map(lambda text: b"LIUHEN1:" + text.encode()))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_source_sends_it_is_a_code_or_a_bad_one(bench: Bench, text: bytes) -> None:
+    bench.lens.read(bench.stage, text)
+    assert bench.stage.added == []
 
 
 def test_names_are_never_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
