@@ -1,8 +1,8 @@
 """Who may issue the codes that are shown to the lens: certificates with the role, proved under the authority.
 
 Most codes carry no certificate of their own, so that they are small; the device then was given it, or has proved it
-from another code. A certificate that is new is proved in a process of its own (:mod:`keys.apart`), one in
-:data:`EXAMINE_EVERY_NS`: anyone may hold papers before a lens, and each costs a process.
+from another code. A certificate is proved in a process of its own (:mod:`keys.apart`); of those that codes bring along
+one in :data:`EXAMINE_EVERY_NS`, since anyone may hold papers before a lens, and each costs a process.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Issuers:
                 log.error("%s; codes of this issuer cannot be read", error)  # noqa: TRY400 - told
                 continue
             self._given[hashlib.sha256(der).digest()] = der
+        self._unexamined = set(self._given)
+        """Of these the first examination never waits."""
         self._proved: dict[bytes, Identity] = {}
         self._next_ns = 0
 
@@ -70,9 +72,12 @@ class Issuers:
         certificate = shown.signed.chain[0] if shown.signed.chain else self._given.get(kid)
         if certificate is None:
             raise LensCodeError("the code's issuer is not known here, and it carries no certificate")
-        if now_ns < self._next_ns:
+        if kid in self._unexamined:
+            self._unexamined.remove(kid)
+        elif now_ns < self._next_ns:
             raise NotNowError
-        self._next_ns = now_ns + EXAMINE_EVERY_NS
+        else:
+            self._next_ns = now_ns + EXAMINE_EVERY_NS
         try:
             identity = identify_apart(self._authorities, certificate, Role.CODES, ())
         except CertificateError as error:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 16
+"""Codes of issuers that are not known yet; those of known ones never wait."""
 
 
 class Stage(Protocol):
@@ -67,9 +68,7 @@ class Lens:
         except (LensCodeError, UnicodeDecodeError) as error:
             self._bad(stage, error)
             return
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting.append((stage, shown))
-        self.tick()
+        self._judge(stage, shown)
 
     def tick(self) -> None:
         """Judge what waits, as far as that may be now; add what was shown before a session to it.
@@ -82,13 +81,7 @@ class Lens:
             if session is not None:
                 self._obey(stage, self._of(stage.name).opened(self._clock.boottime_ns(), session))
         for _ in range(len(self._waiting)):
-            stage, shown = self._waiting.popleft()
-            try:
-                self._judge(stage, shown)
-            except NotNowError:
-                self._waiting.append((stage, shown))
-            except LensCodeError as error:
-                self._bad(stage, error)
+            self._judge(*self._waiting.popleft())
 
     def matter(self, stream: str) -> str | None:
         """Return the matter that a session of this stream which opens now is of, as far as codes tell."""
@@ -96,9 +89,17 @@ class Lens:
 
     def _judge(self, stage: Stage, shown: lens_code.Shown) -> None:
         now = self._clock.now()
-        issuer = self._issuers.of(shown, now.boottime_ns)
         judged = now.quality != "unset"
-        lens_code.believe(shown, issuer, now.utc_ns if judged else None)
+        try:
+            issuer = self._issuers.of(shown, now.boottime_ns)
+            lens_code.believe(shown, issuer, now.utc_ns if judged else None)
+        except NotNowError:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting.append((stage, shown))
+            return
+        except LensCodeError as error:
+            self._bad(stage, error)
+            return
         log.info("stream %s: a %s of %s was read", stage.name, type(shown.code).__name__, issuer.subject)
         self._obey(
             stage,

@@ -187,7 +187,7 @@ def test_an_issuer_whose_certificate_has_ended_is_not_believed() -> None:
 def test_a_key_for_something_else_issues_no_codes(role: Role) -> None:
     other = Issuer.make(role=role)
     with pytest.raises(CertificateError):
-        Anchors([other.authority.der]).identify(other.signer.certificate, Role.CODES)
+        Anchors([other.authority_der]).identify(other.signer.certificate, Role.CODES)
     with pytest.raises(CertificateError):
         Anchors([Authority.create("A").der]).identify(ISSUER.signer.certificate, Role.CODES)
 

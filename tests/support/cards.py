@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keys.authority import Authority
-from keys.certificates import Role, read_identity
-from keys.signer import SeedSigner
+from keys.certificates import Anchors, Role, load_der, read_identity
+from keys.signer import SeedSigner, open_signer
 from recorder.evidence import lens_code
 from recorder.evidence.details import Person
 from recorder.evidence.lens_code import OfficerCode, TaskCode
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keys.identity import Identity
+    from keys.signer import Signer
 
 NOW_S = int(time.time())
 DAY_S = 86_400
@@ -53,9 +54,9 @@ MJPEG = ("-c:v", "mjpeg", "-q:v", "4")
 class Issuer(NamedTuple):
     """A store's key for codes, under an authority of its own unless one is given."""
 
-    authority: Authority
-    signer: SeedSigner
+    signer: Signer
     identity: Identity
+    authority_der: bytes
 
     @classmethod
     def make(cls, authority: Authority | None = None, role: Role = Role.CODES, **options: Any) -> Issuer:
@@ -66,7 +67,14 @@ class Issuer(NamedTuple):
         seed = key.private_bytes(
             serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
         )
-        return cls(authority, SeedSigner(seed, der), read_identity(der))
+        return cls(SeedSigner(seed, der), read_identity(der), authority.der)
+
+    @classmethod
+    def of_site(cls, authority: Path, central: Path) -> Issuer:
+        """Return the issuer whose keys ``write_site`` wrote."""
+        certificate = load_der(central / "codes.crt")
+        signer = open_signer(f"file:{central / 'codes.key'}", certificate)
+        return cls(signer, Anchors.load([authority]).identify(certificate, Role.CODES), load_der(authority))
 
     def text(self, code: TaskCode | OfficerCode, *, bare: bool = False) -> str:
         return lens_code.to_text(lens_code.sign(code, self.signer, carries_certificate=not bare))
