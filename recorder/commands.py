@@ -213,6 +213,12 @@ def status(config_path: Path, *, as_json: bool) -> None:
         for name, source in stream["sources"].items():
             if not source["connected"]:
                 _say(config, f"    {name}：未连接", f"    {name}: not connected")
+            elif source["codes"] == "missing":
+                _say(
+                    config,
+                    f"    {name}：未安装 zxing-cpp，不能读取二维码",
+                    f"    {name}: zxing-cpp is not installed, so codes are not read",
+                )
     if answer["unreceipted_files"] is None:
         _say(config, "  存储空间已满。", "  The disk is full.")
         return

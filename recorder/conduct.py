@@ -51,8 +51,9 @@ class Teller:
     """A device without a voice, and a hall, where a sign tells: the log alone."""
 
     def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
-        """Log it."""
-        log.info("stream %s: not spoken: %s %s", stream.section.name, text, arguments or "")
+        """Log it; what is filled in may be a name."""
+        del arguments
+        log.info("stream %s: not spoken: %s", stream.section.name, text)
 
     cue = say
 
@@ -77,6 +78,7 @@ class Conduct:
         clock: Clock,
         speaker: Speaks,
         closed: Callable[[Conduct, bytes, str], None],
+        shown_matter: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Make one.
 
@@ -87,8 +89,10 @@ class Conduct:
             clock: Boot-time.
             speaker: Tells everyone, and the officer.
             closed: Called when a session has been closed, with its id and the reason.
+            shown_matter: Tells the matter of a task that was shown to the lens before a start.
         """
         self.stream = stream
+        self._shown_matter = shown_matter
         self.agency = agency
         self._rules = SessionRules(lawful.session_policy(agency, stream.section.mode))
         self._spool = spool
@@ -110,6 +114,20 @@ class Conduct:
     def session(self) -> bytes | None:
         """The session that is open, or begins as soon as the one before is closed."""
         return self._rules.session
+
+    @property
+    def name(self) -> str:
+        """What the stream is called."""
+        return self.stream.section.name
+
+    @property
+    def open_session(self) -> bytes | None:
+        """The session that particulars can be added to now."""
+        return self.stream.session.id if self._recording() and self.stream.session is not None else None
+
+    def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Tell the officer."""
+        self._speaker.cue(self.stream, text, arguments)
 
     # -- what happens --------------------------------------------------------------------------------------------
 
@@ -156,13 +174,19 @@ class Conduct:
         now = self._look()
         if matter is None and details is not None:
             matter = details.matter
+        if matter is None:
+            matter = self._shown_matter()
         self._obey(self._rules.start(now, trigger, matter))
         if details is not None and self._recording():
             self.add_details(details, when="start")
 
     def press(self, trigger: str) -> None:
         """Press the button shortly: what it means depends on the state, and always keeps recording."""
-        self._obey(self._rules.press(self._look(), trigger))
+        now = self._look()
+        if self.state is State.IDLE:
+            self.start(trigger)
+        else:
+            self._obey(self._rules.press(now, trigger))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
         """Order the end; it comes after the grace.
@@ -207,10 +231,6 @@ class Conduct:
         if stated.matter is not None:
             self._rules.matter = stated.matter
             self._set_quiet(stated.matter)
-
-    def cue(self, text: str) -> None:
-        """Tell the officer."""
-        self._speaker.cue(self.stream, text)
 
     def recite(self, given: Given) -> None:
         """Speak a record's number and its check code (R23)."""

@@ -55,6 +55,8 @@ class KeysSection(Section, frozen=True, kw_only=True):
     certificate: str
     authority: list[str]
     """Certificate files of the trusted authorities."""
+    codes: list[str] = []
+    """Certificate files of the centre's keys for codes: with them it reads codes that carry no certificate."""
 
 
 class SourceSection(Section, frozen=True, kw_only=True):
@@ -86,6 +88,8 @@ class SourceSection(Section, frozen=True, kw_only=True):
     0 none is, and sound that passes through is not listened to."""
     replace_frozen_after_s: float = 30.0
     """A source whose picture is frozen for so long is replaced; if that does not help, later each time. 0: never."""
+    reads_codes: bool = True
+    """Codes of the centre that are shown to the lens are read, where zxing-cpp is installed."""
     spawn: bool = True
     """The recorder starts it itself; false where systemd does."""
 

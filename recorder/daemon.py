@@ -11,6 +11,7 @@ import logging
 import selectors
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, re
 from recorder.declare import Declarations
 from recorder.evidence import policy as policies
 from recorder.evidence import records
+from recorder.issuers import Issuers
+from recorder.lens import Lens
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
 from recorder.recital import Recital
 from recorder.session import State
@@ -89,8 +92,12 @@ class Daemon:
             self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
         self.recital = Recital(spool, clock)
         self.declarations = Declarations(spool, clock, agency)
+        issuers = Issuers([Path(one) for one in config.keys.authority], [Path(one) for one in config.keys.codes])
+        self.lens = Lens(issuers, clock)
         self.conducts = {
-            name: Conduct(stream, agency, spool, clock, self._teller_of(stream), self._closed)
+            name: Conduct(
+                stream, agency, spool, clock, self._teller_of(stream), self._closed, partial(self.lens.matter, name)
+            )
             for name, stream in self.streams.items()
         }
         self._selector = selectors.DefaultSelector()
@@ -202,6 +209,7 @@ class Daemon:
         for conduct in self.conducts.values():
             self._careful(conduct.tick)
         self._careful(self.recital.tick)
+        self._careful(self.lens.tick)
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -338,6 +346,9 @@ class Daemon:
             for message, payload in messages:
                 if isinstance(message, link.Heard):
                     self._heard(message)
+                    continue
+                if isinstance(message, link.Shown):
+                    self.lens.read(self.conducts[stream.section.name], payload)
                     continue
                 stream.received(slot, message, payload)
         except PeerLostError as error:

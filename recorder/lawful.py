@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LOOK_BACK: Final = 64
 """So many records before the head of a log are read for the session that ended last; boots may lie behind it."""
 MATTER_IDS: Final = frozenset(MATTERS)
+_BY_THE_DEVICE: Final = {"code", "code_dates_judged"}
+"""What only a code that the recorder has verified puts into details."""
 _RIGHTS: Final = re.compile(r"rights\.(oral|written|both)(\.[a-z+]{1,80})?")
 
 
@@ -127,7 +129,7 @@ def details_of(request: dict[str, Any]) -> SessionDetails | None:
         encode(found)
     except (msgspec.ValidationError, DetailsError) as error:
         raise _unreadable(str(error)) from error
-    unknown = set(stated) - set(SessionDetails.__struct_fields__)
+    unknown = set(stated) - (set(SessionDetails.__struct_fields__) - _BY_THE_DEVICE)
     if unknown:
         raise _unreadable(f"unknown: {', '.join(sorted(unknown))[:200]}")
     matter_of({"matter": found.matter})

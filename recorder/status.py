@@ -62,7 +62,11 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
         "chunks": session.assembler.chunks if session else None,
         "suffers_from": stream.impairments.lasting,
         "sources": {
-            slot.name: {"connected": slot.peer is not None, "pid": slot.peer.pid if slot.peer else None}
+            slot.name: {
+                "connected": slot.peer is not None,
+                "pid": slot.peer.pid if slot.peer else None,
+                "codes": slot.codes,
+            }
             for slot in stream.slots.values()
         },
     }

@@ -101,6 +101,8 @@ class Slot:
     """A fragment of its present run is on the disk."""
     ended: bool = False
     heard_boottime_ns: int = 0
+    codes: str | None = None
+    """What becomes of codes shown to the lens, as its ``hello`` said."""
 
 
 @dataclass(slots=True)
@@ -541,7 +543,7 @@ class StreamRecorder:
             if not slot.peer.gone:
                 raise PeerLostError(f"source {self.section.name}/{slot.name} is connected already, by {slot.peer.name}")
             self.lost(slot, "connected anew")
-        slot.peer, slot.has_init, slot.flows = peer, False, False
+        slot.peer, slot.has_init, slot.flows, slot.codes = peer, False, False, hello.codes
         slot.heard_boottime_ns = self._clock.boottime_ns()
         log.info("source %s/%s connected, pid %d", self.section.name, slot.name, peer.pid)
         session = self.session

@@ -212,7 +212,11 @@ class Facts:
         found: dict[str, tuple[Officer, Claim]] = {}
         for one in self.statements:
             for officer in one.details.officers if one.details else []:
-                found.setdefault(officer.certificate, (officer, Claim(officer.certificate, one.basis, one.moment)))
+                known = found.setdefault(
+                    officer.certificate, (officer, Claim(officer.certificate, one.basis, one.moment))
+                )
+                if known[0].name is None:  # a task tells the number alone, the officer's own card the name
+                    found[officer.certificate] = officer, known[1]
         return list(found.values())
 
     def officers_counted(self) -> Claim | None:

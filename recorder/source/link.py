@@ -14,6 +14,7 @@ import msgspec
 
 from keys import cbor
 from keys.errors import NotDeterministicError
+from recorder.evidence.lens_code import MAX_TEXT_CHARACTERS
 from recorder.evidence.records import plain
 from recorder.source.errors import LinkError
 
@@ -88,6 +89,9 @@ class Hello(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Number of the oldest fragment of that instance that it still keeps."""
     next: int | None = None
     """Number that its next fragment will have."""
+    codes: str | None = None
+    """What becomes of codes that are shown to the lens: ``read``, ``off`` (by configuration) or ``missing`` (zxing-cpp
+    is not installed); absent where there is no picture."""
 
 
 class Welcome(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -184,6 +188,13 @@ class Heard(Message, frozen=True, kw_only=True, omit_defaults=True):
     score_permille: int = 0
 
 
+class Shown(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Source. A code of ours was read in the picture; its text is the payload, ASCII."""
+
+    taken_boottime_ns: int
+    """When the picture was taken."""
+
+
 class Ended(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. All fragments of this instance have been sent."""
 
@@ -205,9 +216,10 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     "ended": Ended,
     "listen": Listen,
     "heard": Heard,
+    "shown": Shown,
 }
 _NAME_OF: Final = {form: name for name, form in MESSAGES.items()}
-_WITH_PAYLOAD: Final = (Init, Fragment, Listen)
+_WITH_PAYLOAD: Final = (Init, Fragment, Listen, Shown)
 _SIGNED: Final = ("peak_millibels", "rms_millibels", "zero_boottime_ns", "delay_ns", "level_millibels")
 
 
@@ -286,6 +298,8 @@ def _check(message: Message, payload: bytes) -> None:
         raise LinkError(f"a payload of {len(payload)} bytes cannot be sent")
     if bool(payload) != isinstance(message, _WITH_PAYLOAD):
         raise LinkError(f"{_NAME_OF[type(message)]} must {'not ' if payload else ''}have a payload")
+    if isinstance(message, Shown) and not (len(payload) <= MAX_TEXT_CHARACTERS and payload.isascii()):
+        raise LinkError("what was shown is not the text of a code")
     if isinstance(message, Hello | Welcome) and message.v != VERSION:
         raise LinkError(f"the other end speaks version {message.v} of the link")
     _check_fields(message)

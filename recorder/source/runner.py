@@ -19,12 +19,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from recorder.source import link
+from recorder.source import link, scanner
 from recorder.source.driver import Sample, boottime_ns, nanoseconds
 from recorder.source.errors import DeviceError, LinkError, SourceError
 from recorder.source.hush import Hush
 from recorder.source.instance import Instance
-from recorder.source.intake import Discarded, Failed, Intake
+from recorder.source.intake import Code, Discarded, Failed, Intake
 from recorder.source.sight import Watcher
 from recorder.source.vigil import Vigil
 
@@ -141,20 +141,25 @@ class Runner:
         self._section = section
         self._path = run_folder / "source.sock"
         self._driver = driver
-        self._hello = link.Hello(
-            stream=stream, source=source, pid=os.getpid(), tracks=section.tracks, software=software
-        )
         self._intake = Intake()
         self._hush = Hush()
         if driver.pictures is not None and "video" in section.tracks:
             driver.pictures.add(Watcher(self._intake))
         self._impaired: dict[str, link.Event] = {}
         """What lasts, by its code: a recorder that connects is told of it again."""
+        self._hello = link.Hello(
+            stream=stream,
+            source=source,
+            pid=os.getpid(),
+            tracks=section.tracks,
+            software=software,
+            codes=scanner.attach(section, driver, self._intake.shown),
+        )
         self._formats: dict[str, Format] | None = None
         self._connection: Connection | None = None
         self._instance: Instance | None = None
         self._start: link.Start | None = None
-        self._events: deque[link.Event | link.Heard] = deque(maxlen=_MAX_WAITING_EVENTS)
+        self._events: deque[tuple[link.Message, bytes]] = deque(maxlen=_MAX_WAITING_EVENTS)
         now = boottime_ns()
         self._vigil = Vigil(list(section.tracks), round(section.stall_after_s * 1e9), now)
         self._without_recorder_since_ns = now
@@ -245,7 +250,9 @@ class Runner:
                     self._cut(item.tracks)
                 self._tell(item)
             elif isinstance(item, link.Heard):
-                self._events.append(item)
+                self._events.append((item, b""))
+            elif isinstance(item, Code):
+                self._events.append((item.message, item.text))
             elif isinstance(item, Failed):
                 self._fail("failed", self._section.tracks, item.cause, item.detail)
             else:
@@ -340,8 +347,8 @@ class Runner:
     def _welcome(self, message: link.Welcome) -> None:
         assert self._connection is not None  # noqa: S101 - it came from there
         self._connection.welcomed = True
-        waiting = list(self._events)
-        self._events.extend(event for event in self._impaired.values() if event not in waiting)
+        waiting = [event for event, _ in self._events]
+        self._events.extend((event, b"") for event in self._impaired.values() if event not in waiting)
         instance = self._instance
         if instance is not None and message.instance == instance.id and message.next is not None:
             log.info("source %s: goes on with fragment %d", self._name, message.next)
@@ -416,7 +423,7 @@ class Runner:
     def _tell(self, event: link.Event) -> None:
         tracks = "+".join(event.tracks)
         log.warning("source %s: %s of %s (%s): %s", self._name, event.event, tracks, event.cause, event.detail)
-        self._events.append(event)
+        self._events.append((event, b""))
         if event.event in ("impaired", "unwatched"):
             self._impaired[event.cause] = event
         elif event.event == "unimpaired":
@@ -444,7 +451,7 @@ class Runner:
                         if len(connection.unsent) >= _MAX_UNSENT_SIZE_BYTES:
                             break
                 while self._events:
-                    connection.unsent += link.encode(self._events.popleft())
+                    connection.unsent += link.encode(*self._events.popleft())
             connection.flush()
         except LinkError as error:
             self._lost(error)

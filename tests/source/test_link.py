@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys import cbor
+from recorder.evidence.lens_code import MAX_TEXT_CHARACTERS
 from recorder.source import link
 from recorder.source.errors import LinkError
 
@@ -52,6 +53,7 @@ MESSAGES: list[tuple[link.Message, bytes]] = [
         link.Heard(number=7, heard=False, companion=True, delay_ns=-900, level_millibels=-2100, score_permille=410),
         b"",
     ),
+    (link.Shown(taken_boottime_ns=9), b"LIUHEN1:6BFOXN"),
 ]
 
 
@@ -123,6 +125,9 @@ def _raw(fields: dict[str, object], payload: bytes = b"") -> bytes:
         struct.pack(">II", link.MAX_HEADER_SIZE_BYTES + 1, 0),
         struct.pack(">II", 10, link.MAX_PAYLOAD_SIZE_BYTES + 1),
         _raw({"type": "ack", "instance": ID[:-1], "number": 1}),
+        _raw({"type": "shown", "taken_boottime_ns": 1}),
+        _raw({"type": "shown", "taken_boottime_ns": 1}, b"A" * (MAX_TEXT_CHARACTERS + 1)),
+        _raw({"type": "shown", "taken_boottime_ns": 1}, "LIUHEN1:留痕".encode()),
         _raw({"type": "ack", "instance": ID, "number": -1}),
         _raw({"type": "ack", "instance": ID, "number": 1 << 63}),
         _raw({"type": "ack", "instance": ID}),

@@ -211,6 +211,8 @@ language = "{self.language}"
 [keys]
 receipt = "file:{self.keys / "central" / "receipt.key"}"
 certificate = "{self.keys / "central" / "receipt.crt"}"
+codes = "file:{self.keys / "central" / "codes.key"}"
+codes_certificate = "{self.keys / "central" / "codes.crt"}"
 authority = ["{self.authority}"]
 
 [intake]
