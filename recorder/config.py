@@ -171,6 +171,26 @@ class PanelSection(Section, frozen=True, kw_only=True):
     """The recorder starts it itself; false where systemd does."""
 
 
+class BatterySection(Section, frozen=True, kw_only=True):
+    """``[battery]``: when a device on its battery warns, and when it ends in order what it records."""
+
+    warn_minutes: list[int] = msgspec.field(default_factory=lambda: [20, 10])
+    warn_percent: list[int] = msgspec.field(default_factory=lambda: [20, 10])
+    """Used while the minutes are not known."""
+    end_minutes: int = 2
+    """With less, a session is ended in order."""
+    end_percent: int = 3
+    folder: str = "/sys/class/power_supply"
+    """Where the kernel tells of power supplies."""
+
+    def problems(self) -> list[str]:
+        """Say what would never warn, or never end."""
+        levels = [*self.warn_minutes, *self.warn_percent]
+        if any(level < 1 for level in levels) or self.end_minutes < 0 or self.end_percent < 0:
+            return ["battery: levels cannot be negative, and those of warnings are at least 1"]
+        return []
+
+
 class DeviceConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -181,6 +201,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     uplink: UplinkSection | None = None
     voice: VoiceSection | None = None
     panel: PanelSection | None = None
+    battery: BatterySection = BatterySection()
 
     def problems(self) -> list[str]:
         """Say what would not work: ids and names out of form, tracks that two sources claim, missing addresses."""
@@ -200,6 +221,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
         if len(self.streams) > MAX_STREAMS:
             found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
         found += _voice_problems(self.voice)
+        found += self.battery.problems()
         found += _panel_problems(self.panel, [stream.name for stream in self.streams])
         if not self.streams:
             found.append("streams: there is none, so nothing would be recorded")
