@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from recorder.config import BatterySection
 
@@ -266,8 +266,8 @@ class BatteryWatch:
 class Battery:
     """The battery of this device: looks at it now and then."""
 
-    def __init__(self, section: BatterySection, folder: Path, clock_ns: Callable[[], int]) -> None:
-        self._folder, self._clock_ns = folder, clock_ns
+    def __init__(self, section: BatterySection, clock_ns: Callable[[], int]) -> None:
+        self._folder, self._clock_ns = Path(section.folder), clock_ns
         self._gauge, self._watch = Gauge(), BatteryWatch.of(section)
         self._due_ns = 0
 

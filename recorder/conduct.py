@@ -48,13 +48,19 @@ class Speaks(Protocol):
 
 
 class Teller:
-    """A device without a voice, and a hall, where a sign tells: the log alone."""
+    """A device without a voice, and a hall, where a sign tells: the log alone, and the panel."""
+
+    def __init__(self, cued: Callable[[int, str], None]) -> None:
+        self._cued = cued
 
     def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Log it."""
         log.info("stream %s: not spoken: %s %s", stream.section.name, text, arguments or "")
 
-    cue = say
+    def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Log it, and let the panel tell it by its rhythm."""
+        self.say(stream, text, arguments)
+        self._cued(stream.number, text)
 
     def say_after(
         self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
@@ -158,9 +164,12 @@ class Conduct:
         if details is not None and self._recording():
             self.add_details(details, when="start")
 
-    def press(self, trigger: str) -> None:
-        """Press the button shortly: what it means depends on the state, and always keeps recording."""
-        self._obey(self._rules.press(self._look(), trigger))
+    def press(self, trigger: str, at_ns: int | None = None) -> None:
+        """Press the button shortly: what it means depends on the state, and always keeps recording.
+
+        ``at_ns`` is when it was pressed on the boot-time clock, where that is known better than by now.
+        """
+        self._obey(self._rules.press(self._look(), trigger, at_ns))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
         """Order the end; it comes after the grace.
@@ -206,9 +215,9 @@ class Conduct:
             self._rules.matter = stated.matter
             self._set_quiet(stated.matter)
 
-    def cue(self, text: str) -> None:
-        """Tell the officer."""
-        self._speaker.cue(self.stream, text)
+    def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Tell the officer something that the rules of a session have no part in."""
+        self._speaker.cue(self.stream, text, arguments)
 
     def recite(self, given: Given) -> None:
         """Speak a record's number and its check code (R23)."""

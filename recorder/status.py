@@ -33,12 +33,33 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "unreceipted_files": files,
         "unreceipted_size_bytes": size_bytes,
         "free_size_bytes": daemon.spool.free_bytes(),
+        "battery": daemon.battery.state._asdict(),
+        "panel": daemon.panel is not None and daemon.panel.present,
         "voice": daemon.speaker is not None and daemon.speaker.present,
         "sources_run_by_the_recorder": bool(daemon.supervisor.children),
     }
 
 
 def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict[str, Any]:
+    stream = conduct.stream
+    session = stream.session
+    return {
+        "name": stream.section.name,
+        "state": state_of(conduct),
+        "matter": conduct.matter,
+        "last_code": given.plain() if given is not None else None,
+        "session": session.id.hex() if session else None,
+        "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,
+        "chunks": session.assembler.chunks if session else None,
+        "sources": {
+            slot.name: {"connected": slot.peer is not None, "pid": slot.peer.pid if slot.peer else None}
+            for slot in stream.slots.values()
+        },
+    }
+
+
+def state_of(conduct: Conduct) -> str:
+    """Return the state that a stream shows: an id of the catalogue's states, without its prefix."""
     stream = conduct.stream
     session = stream.session
     flowing = {track for slot in stream.slots.values() if slot.flows for track in slot.section.tracks}
@@ -52,19 +73,7 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
             state = "unsuitable"
     elif any(slot.peer is None for slot in stream.slots.values()):
         state = "starting"
-    return {
-        "name": stream.section.name,
-        "state": state,
-        "matter": conduct.matter,
-        "last_code": given.plain() if given is not None else None,
-        "session": session.id.hex() if session else None,
-        "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,
-        "chunks": session.assembler.chunks if session else None,
-        "sources": {
-            slot.name: {"connected": slot.peer is not None, "pid": slot.peer.pid if slot.peer else None}
-            for slot in stream.slots.values()
-        },
-    }
+    return state
 
 
 def _degraded(flowing: set[str]) -> str:

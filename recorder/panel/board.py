@@ -42,7 +42,7 @@ class Board:
         for name, pin in pins.items():
             if pin is not None:
                 device = _take(name, pin, lambda at: InputDevice(at, pull_up=section.button_to_ground))
-                self._inputs[name] = _Input(name, device, changed)
+                self._inputs[name] = _Input(name, device, not section.button_to_ground, changed)
         for name in OUTPUTS:
             pin = getattr(section, name)
             if pin is not None:
@@ -68,13 +68,13 @@ class Board:
 class _Input:
     """One button. The GPIO library holds its callback by a weak reference only."""
 
-    def __init__(self, name: str, device: Any, changed: Callable[[str, bool, int], None]) -> None:
-        self._name, self.device, self._changed = name, device, changed
+    def __init__(self, name: str, device: Any, down_is: bool, changed: Callable[[str, bool, int], None]) -> None:
+        self._name, self.device, self._down_is, self._changed = name, device, down_is, changed
         device.pin.edges = "both"
         device.pin.when_changed = self._edge
 
-    def _edge(self, ticks: float, _level: int) -> None:
-        self._changed(self._name, bool(_level) == bool(self.device.active_high), self._boottime(ticks))
+    def _edge(self, ticks: float, level: int) -> None:
+        self._changed(self._name, bool(level) == self._down_is, self._boottime(ticks))
 
     def _boottime(self, ticks: float) -> int:
         """Return the boot-time of a moment that the GPIO library tells on its own clock."""

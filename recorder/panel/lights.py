@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from recorder.voice.tones import kind_of
+
 if TYPE_CHECKING:
     from recorder.panel.messages import Show
 
@@ -88,13 +90,18 @@ def rhythm_of(before: str | None, after: str) -> str | None:
     """
     if before is None or before == after:
         return None
-    if after in ("recording", "audio_only", "video_only") and before not in (*RECORDS, "recovering"):
+    if after in ("recording", "audio_only", "video_only") and before not in RECORDS:
         return "start"
     if after not in (*RECORDS, "recovering", "fault") and before in (*RECORDS, "recovering"):
         return "end"
     if after in ("audio_only", "video_only", "recovering", "fault") and before in RECORDS:
         return "warning"
     return None
+
+
+def cue_rhythm(text: str) -> str:
+    """Return the rhythm of a cue (id of the catalogue)."""
+    return "holding" if text == "cue.hold.end" else kind_of(text) or "warning"
 
 
 def is_lit(pattern: Pattern, elapsed_ns: int) -> bool:

@@ -9,7 +9,8 @@
    what was wanted ten seconds ago may be wrong now, and recording is the safe side. A marker keeps its own time.
 4. A double press is two: the first has marked the moment at once, the second announces again. Where the first has
    begun a recording, the second means nothing: that announcement is on its way.
-5. Each number of an instance is taken once, also when the recorder ended between doing and acknowledging: what it was
+5. What was pressed before a session began, and comes when it is being recorded, wanted that it begins; it has.
+6. Each number of an instance is taken once, also when the recorder ended between doing and acknowledging: what it was
    doing is on file before, and what came of it is looked up.
 """
 
@@ -84,12 +85,13 @@ class Presses:
         """Instance and number to acknowledge."""
         return self._memory.instance, self._memory.number
 
-    def begin(self, press: Press, state: State, now_ns: int, marked: Callable[[int], bool]) -> Act | None:
-        """Take a press; return what is to be done, then call :meth:`done`. None: nothing is to be done.
+    def begin(self, press: Press, state: State, zero_ns: int, now_ns: int, marked: Callable[[int], bool]) -> Act | None:
+        """Take a press; return what is to be done, None for nothing. Then call :meth:`done`.
 
         Args:
             press: What came.
             state: The session's state.
+            zero_ns: When the session began, on the boot-time clock.
             now_ns: Boot-time.
             marked: Tells whether a marker of a given boot-time has been signed.
         """
@@ -100,19 +102,22 @@ class Presses:
             memory.instance, memory.number, memory.used_push_ns, memory.doing = press.instance, 0, None, 0
         if press.number <= memory.number:
             return None
-        act = self._meaning(press, state, now_ns)
-        if memory.doing == press.number and self._was_done(press, State(memory.doing_state), state, marked):
-            act = None
-        elif act is not None:
+        act = self._meaning(press, state, zero_ns, now_ns)
+        if memory.doing == press.number:
+            return None if self._was_done(press, State(memory.doing_state), state, marked) else act
+        if act is not None:
             memory.doing, memory.doing_state = press.number, state.value
             self._keep(memory)
-            return act
-        self.done(press)
         return act
 
     def done(self, press: Press) -> None:
-        """What :meth:`begin` returned has been done; the press may be acknowledged."""
+        """What :meth:`begin` returned has been done, if anything; the press may be acknowledged.
+
+        To be called after each :meth:`begin` of a press with a number.
+        """
         memory = self._memory
+        if press.number <= memory.number:
+            return
         if memory.doing == press.number and press.gesture == "down":
             memory.used_push_ns = press.push_boottime_ns
         memory.number, memory.doing = press.number, 0
@@ -125,10 +130,11 @@ class Presses:
         useful = press.gesture in GUIDING and state in _HOLDS
         return Act.GUIDE if fresh and useful else None
 
-    def _meaning(self, press: Press, state: State, now_ns: int) -> Act | None:
+    def _meaning(self, press: Press, state: State, zero_ns: int, now_ns: int) -> Act | None:
         if press.gesture == "stuck":
             return Act.STUCK
-        if press.push_boottime_ns == self._memory.used_push_ns:
+        before = state is State.RECORDING and press.push_boottime_ns < zero_ns
+        if before or press.push_boottime_ns == self._memory.used_push_ns:
             return None
         if _keeps_recording(press.gesture, state):
             return Act.PRESS

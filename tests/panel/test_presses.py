@@ -26,8 +26,8 @@ def press(gesture: str, number: int = 1, push_ns: int = PUSH_NS, at_ns: int | No
 
 def take(one: Press, state: State, now_ns: int = NOW_NS, presses: Presses | None = None) -> Act | None:
     presses = presses or Presses(Memory(boot="boot"), lambda _: None)
-    act = presses.begin(one, state, now_ns, lambda _: False)
-    if act is not None and one.number:
+    act = presses.begin(one, state, 0, now_ns, lambda _: False)
+    if one.number:
         presses.done(one)
     return act
 
@@ -76,6 +76,14 @@ def test_a_late_press_still_records_and_a_late_end_does_not() -> None:
         assert take(press(gesture, at_ns=NOW_NS - STALE_NS), State.RECORDING, NOW_NS) is not None
 
 
+def test_what_was_pressed_before_the_session_wanted_its_start() -> None:
+    presses = Presses(Memory(boot="boot"), lambda _: None)
+    for number, gesture in enumerate(("down", "press", "again", "end"), 1):
+        assert presses.begin(press(gesture, number), State.RECORDING, PUSH_NS + 1, NOW_NS, lambda _: False) is None
+        presses.done(press(gesture, number))
+    assert presses.begin(press("press", 9), State.UNSUITABLE, PUSH_NS + 1, NOW_NS, lambda _: False) is Act.PRESS
+
+
 def test_guidance_is_given_while_it_helps() -> None:
     holding = press("holding", 0)
     assert take(holding, State.RECORDING) is Act.GUIDE
@@ -102,7 +110,7 @@ class Recorder:
         self.presses = Presses(memory, self._keep)
         if self.rules.state in (State.CLOSING, State.LEAVING):
             # The end had not come, so the session goes on.
-            self.rules.recovered()
+            self.rules.recovered(b"session", 0)
 
     def _keep(self, memory: Memory) -> None:
         self.memory = msgspec.json.encode(memory)
@@ -111,15 +119,14 @@ class Recorder:
         """Take one press; ``ends_at`` is the step at which the process ends, 9 for none of them."""
         if ends_at == 0:
             return
-        act = self.presses.begin(one, self.rules.state, now_ns, lambda at_ns: at_ns in self.markers)
+        act = self.presses.begin(one, self.rules.state, 0, now_ns, lambda at_ns: at_ns in self.markers)
         if ends_at == 1:
             return
         if act is not None:
             self._do(act, one, now_ns)
         if ends_at == 2:
             return
-        if act is not None:
-            self.presses.done(one)
+        self.presses.done(one)
         if ends_at == 3:
             return
         self.acknowledged = self.presses.newest[1]
@@ -135,6 +142,7 @@ class Recorder:
         for order in orders:
             if isinstance(order, Open):
                 self.opened += 1
+                self.rules.opened(b"session")
             elif isinstance(order, Sign) and isinstance(order.body, Marker):
                 self.markers.append(one.push_boottime_ns)
             elif isinstance(order, Close):

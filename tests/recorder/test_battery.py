@@ -72,7 +72,7 @@ def test_a_driver_that_hangs_is_given_up_for_a_while(tmp_path: Path) -> None:
 
     with pytest.raises(TimeoutError):
         read(tmp_path, clock_ns)
-    battery = Battery(BatterySection(), tmp_path, clock_ns)
+    battery = Battery(BatterySection(folder=str(tmp_path)), clock_ns)
     assert battery.tick() == []
     assert battery.state == State()
     before = now[0]
@@ -138,7 +138,7 @@ def test_nothing_is_ended_on_a_guess() -> None:
 
 def test_low_is_shown_with_its_minutes(tmp_path: Path) -> None:
     now = [0]
-    battery = Battery(BatterySection(), tmp_path, lambda: now[0])
+    battery = Battery(BatterySection(folder=str(tmp_path)), lambda: now[0])
     write_supply(tmp_path, "bat", type="Battery", status="Discharging", capacity=15)
     battery.tick()
     assert battery.low_minutes == 0, "low, and not known for how long"

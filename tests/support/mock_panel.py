@@ -1,4 +1,4 @@
-"""The real panel process on gpiozero's mock pins: ``python -m tests.support.mock_panel --config FILE``.
+"""The real panel process on gpiozero's mock pins: ``python -m tests.support.mock_panel --config FILE [held pin …]``.
 
 Lines on standard input drive pins (``17 low``); every change of an output is a line on standard output
 (``<boottime_ns> 22 1``), and so is each drive, when it has been done.
@@ -24,7 +24,14 @@ def say(*words: object) -> None:
 
 
 class TellingPin(MockPin):
-    """Tells what is written to it."""
+    """Tells what is written to it; those that are named are held down from the start."""
+
+    held: frozenset[int] = frozenset()
+
+    def _set_pull(self, value: str) -> None:
+        super()._set_pull(value)
+        if self._number in self.held:
+            self._change_state(False)
 
     def _set_state(self, value: Any) -> None:
         super()._set_state(value)
@@ -42,9 +49,8 @@ def drive(factory: MockFactory) -> None:
 
 
 def main() -> None:
+    TellingPin.held = frozenset(map(int, sys.argv[3:]))
     factory = Device.pin_factory = MockFactory(pin_class=TellingPin)
-    for number in sys.argv[3:]:
-        factory.pin(int(number)).drive_low()  # held down from the start; see InputDevice's pull below
     threading.Thread(target=drive, args=(factory,), daemon=True).start()
     commands.serve(commands.make(Path(sys.argv[2])))
 
