@@ -38,15 +38,17 @@ class Board:
             raise PanelError("gpiozero is not installed; install liuhen with its extra: liuhen[panel]") from error
         self._inputs: dict[str, _Input] = {}
         self._outputs: dict[str, Any] = {}
-        pins = {MAIN: section.button, SECOND: section.second_button}
-        for name, pin in pins.items():
+        for name, key in ((MAIN, "button"), (SECOND, "second_button")):
+            pin = getattr(section, key)
             if pin is not None:
-                device = _take(name, pin, lambda at: InputDevice(at, pull_up=section.button_to_ground))
+                device = _take(key, pin, lambda at: InputDevice(at, pull_up=section.button_to_ground))
                 self._inputs[name] = _Input(name, device, not section.button_to_ground, changed)
         for name in OUTPUTS:
             pin = getattr(section, name)
             if pin is not None:
-                self._outputs[name] = _take(name, pin, lambda at: DigitalOutputDevice(at, section.active_high))
+                self._outputs[name] = _take(
+                    name, pin, lambda at: DigitalOutputDevice(at, active_high=section.active_high)
+                )
 
     @property
     def down(self) -> list[str]:
@@ -61,6 +63,8 @@ class Board:
 
     def close(self) -> None:
         """Give the pins back; everything goes dark."""
+        for output in self._outputs.values():
+            output.off()
         for device in (*self._outputs.values(), *(one.device for one in self._inputs.values())):
             device.close()
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from recorder.panel.grammar import DOUBLE_NS, GUIDING, HOLDING_NS
+from recorder.panel.grammar import GUIDING
 from recorder.session import State
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class Memory(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     """The newest press that has been taken."""
     used_push_ns: int | None = None
     """The push that has had its meaning at ``down``."""
+    last_push_ns: int | None = None
+    before_push_ns: int | None = None
+    """The newest push that went down, and the one before it."""
     doing: int = 0
     """Number of the press that was being obeyed; 0 for none."""
     doing_state: str = ""
@@ -99,7 +102,8 @@ class Presses:
         if press.number == 0:
             return self._guide(press, state, now_ns)
         if press.instance != memory.instance:
-            memory.instance, memory.number, memory.used_push_ns, memory.doing = press.instance, 0, None, 0
+            memory.instance, memory.number, memory.doing = press.instance, 0, 0
+            memory.used_push_ns = memory.last_push_ns = memory.before_push_ns = None
         if press.number <= memory.number:
             return None
         act = self._meaning(press, state, zero_ns, now_ns)
@@ -118,8 +122,10 @@ class Presses:
         memory = self._memory
         if press.number <= memory.number:
             return
-        if memory.doing == press.number and press.gesture == "down":
-            memory.used_push_ns = press.push_boottime_ns
+        if press.gesture == "down":
+            memory.before_push_ns, memory.last_push_ns = memory.last_push_ns, press.push_boottime_ns
+            if memory.doing == press.number:
+                memory.used_push_ns = press.push_boottime_ns
         memory.number, memory.doing = press.number, 0
         self._keep(memory)
 
@@ -142,14 +148,11 @@ class Presses:
 
     def _ordered(self, press: Press, state: State) -> Act | None:
         if press.gesture == "again":
-            return None if self._follows_used(press) else Act.AGAIN
+            begun = self._memory.before_push_ns
+            return Act.AGAIN if begun is None or begun != self._memory.used_push_ns else None
         if press.gesture == "unsuitable":
             return Act.REFUSE if state is State.IDLE else Act.UNSUITABLE
         return Act.END if press.gesture == "end" and state in _HOLDS else None
-
-    def _follows_used(self, press: Press) -> bool:
-        used = self._memory.used_push_ns
-        return used is not None and press.push_boottime_ns - used <= HOLDING_NS + DOUBLE_NS
 
     @staticmethod
     def _was_done(press: Press, before: State, state: State, marked: Callable[[int], bool]) -> bool:

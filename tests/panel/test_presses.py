@@ -61,9 +61,11 @@ def test_a_push_that_has_started_means_nothing_more(rest: str) -> None:
     assert take(press("down"), State.IDLE, presses=presses) is Act.PRESS
     assert take(press(rest, 2), State.RECORDING, presses=presses) is None
     # The next push is another one; a double press that began with a start is all of it a start.
-    soon, late = PUSH_NS + SECOND_NS, PUSH_NS + 3 * SECOND_NS
-    assert take(press("again", 3, soon), State.RECORDING, presses=presses) is None
-    assert take(press("again", 4, late), State.RECORDING, presses=presses) is Act.AGAIN
+    second, third = PUSH_NS + SECOND_NS, PUSH_NS + 2 * SECOND_NS
+    for number, (gesture, push_ns, act) in enumerate(
+        (("down", second, None), ("again", second, None), ("down", third, None), ("again", third, Act.AGAIN)), 3
+    ):
+        assert take(press(gesture, number, push_ns), State.RECORDING, presses=presses) is act
 
 
 def test_a_late_press_still_records_and_a_late_end_does_not() -> None:
