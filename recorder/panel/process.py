@@ -199,8 +199,10 @@ class PanelProcess:
     def _shown(self, show: Show) -> None:
         if self._show is None or self._show.state != show.state:
             log.info("panel: shows %s", show.state)
-        self._show = show
+        before, self._show = self._show, show
         self._turned(show.state)
+        if show.fault and before is not None and not before.fault:
+            self._rhythm("warning")
         self._light()
 
     def _turned(self, state: str) -> None:

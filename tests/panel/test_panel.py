@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recorder.evidence.records import Fault, Heads, Marker, NotRecorded, Record, SessionClose, SessionOpen
+from recorder.evidence.records import Clock, Fault, Heads, Marker, NotRecorded, Record, SessionClose, SessionOpen
 from tests.recorder.test_daemon import fill
 from tests.support.commands import LIUHEN, environment
 from tests.support.panel import BUTTON, BUZZER, GREEN, RED, SECOND, SECTION, VIBRATION, YELLOW, MockPanel
 from tests.support.power import write_supply
 from tests.support.session import stream_records
+from tests.support.shifted import Shift
 from tests.support.site import Site
 
 if TYPE_CHECKING:
@@ -284,6 +285,33 @@ def test_the_recorder_starts_the_panel_itself_where_it_is_to(tmp_path: Path, mon
         site.wait_for(lambda: site.ask("status")["panel"], "the panel is there")
 
 
+def test_steps_of_the_wall_clock_change_no_press(site: Site, tmp_path: Path) -> None:
+    shift = Shift(tmp_path / "shift")
+    site.recorder.surroundings = shift.environment
+    site.start_recorder()
+    with MockPanel(site, surroundings=shift.environment) as panel:
+        wait_for(site, "ready")
+        panel.wait_lit(GREEN)
+        panel.down()
+        shift.pass_time(hours=30)
+        wait_for(site, "recording")
+        panel.up()
+        pressed = []
+        for hours in (-60, 5, 40):
+            shift.pass_time(hours=hours)
+            pressed.append(panel.push())
+        site.wait_for(lambda: are_at(markers(site), pressed), "each press is one marker, at its time")
+        panel.down()
+        shift.pass_time(hours=-12)
+        time.sleep(2.0)
+        shift.pass_time(hours=24)
+        time.sleep(1.2)
+        panel.up()
+        wait_for(site, "closing")
+    steps = [record.body for record in device_log(site) if isinstance(record.body, Clock) and record.body.step_ns]
+    assert len(steps) >= 3, "the clock has been moved"
+
+
 @pytest.mark.rule("R20")
 def test_a_battery_warns_and_then_ends_the_recording_in_order(site: Site, tmp_path: Path) -> None:
     def battery(percent: int, power_uw: int) -> None:
@@ -338,19 +366,23 @@ def test_a_full_disk_answers_a_press_and_is_not_haunted_by_it(tmp_path: Path) ->
             with MockPanel(site) as panel:
                 wait_for(site, "ready")
                 panel.wait_lit(GREEN)
-                for name in ("reserve", "reserve-receipts"):
-                    (site.spool / name).unlink()
                 ballast = fill(site.spool)
+                panel.push()
+                # What room is kept back lets even this be put on record.
+                site.wait_for(lambda: "say.end.storage" in site.recorder.log(), "it has been closed in order")
+                site.wait_for(lambda: panel.lit_count(YELLOW) > 3, "the fault is shown")
                 felt = panel.lit_count(BUZZER)
                 panel.push()
-                site.wait_for(lambda: panel.lit_count(BUZZER) >= felt + 4, "the press is answered")
+                site.wait_for(lambda: panel.lit_count(BUZZER) >= felt + 4, "a press is answered")
                 assert site.ask("status")["streams"][0]["session"] is None
                 ballast.unlink()
+                site.wait_for(lambda: "there is room again" in site.recorder.log(), "there is room")
+                assert site.ask("status")["streams"][0]["session"] is None, "what was refused is not done later"
                 panel.push()
                 wait_for(site, "recording")
                 panel.push()
                 site.wait_for(lambda: len(markers(site)) == 1, "and goes on as ever")
-            assert len(bodies(site, SessionOpen)) == 1
+            assert len(bodies(site, SessionOpen)) == 2
     finally:
         subprocess.run(["umount", "-l", str(site.spool)], check=True)
 

@@ -38,6 +38,8 @@ class MockPanel:
     site: Site
     held: tuple[int, ...] = ()
     """Buttons that are down from the start."""
+    surroundings: dict[str, str] = field(default_factory=dict)
+    """More of its environment."""
     edges: dict[int, list[tuple[int, bool]]] = field(default_factory=dict)
     """Pin to (boot-time, high), all that has happened there."""
 
@@ -55,7 +57,7 @@ class MockPanel:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
-                env=environment(**{MARK: self.site.mark}),
+                env=environment(**{MARK: self.site.mark, **self.surroundings}),
                 text=True,
             )
         threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
