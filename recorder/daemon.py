@@ -152,6 +152,7 @@ class Daemon:
             log.error("%s; recording goes on without a policy", self._policy_fault)
             fault = records.Fault(code="policy_missing", detail=link.short(self._policy_fault))
             self._careful(lambda: self.spool.append(0, None, [fault]))
+        self._careful(self._look_at_battery)
         self._careful(self._heads)
         notify.ready("recording service is ready")
         log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))

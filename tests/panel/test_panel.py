@@ -36,9 +36,7 @@ frames_per_second = 10
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    power = tmp_path / "power"
-    section = f'\n[battery]\nfolder = "{power}"\n'
-    with Site(tmp_path / "site", streams=STREAMS + SECTION + section) as made:
+    with Site(tmp_path / "site", streams=STREAMS + SECTION) as made:
         yield made
 
 
@@ -112,7 +110,6 @@ def test_one_button_starts_marks_ends_and_takes_an_end_back(site: Site, panel: M
     assert len(bodies(site, SessionOpen)) == 1
 
 
-@pytest.mark.rule("R3")
 def test_a_double_press_announces_again_and_leaves_one_marker(site: Site, panel: MockPanel) -> None:
     panel.push()
     panel.push(after_s=0.1)  # a start by two presses is a start
@@ -312,11 +309,10 @@ def test_steps_of_the_wall_clock_change_no_press(site: Site, tmp_path: Path) -> 
     assert len(steps) >= 3, "the clock has been moved"
 
 
-@pytest.mark.rule("R20")
-def test_a_battery_warns_and_then_ends_the_recording_in_order(site: Site, tmp_path: Path) -> None:
+def test_a_battery_warns_and_then_ends_the_recording_in_order(site: Site) -> None:
     def battery(percent: int, power_uw: int) -> None:
         write_supply(
-            tmp_path / "power",
+            site.power,
             "ups",
             type="Battery",
             status="Discharging",
@@ -344,10 +340,9 @@ def test_a_battery_warns_and_then_ends_the_recording_in_order(site: Site, tmp_pa
         panel.push()
         wait_for(site, "recording")  # it never refuses
     heads = [record.body for record in device_log(site) if isinstance(record.body, Heads)]
-    assert [(one.battery_percent, one.battery_minutes, one.on_mains) for one in (heads[0], heads[-1])] == [
-        (50, 60, False) if heads[0].battery_percent is not None else (None, None, None),
-        (2, heads[-1].battery_minutes, False),
-    ]
+    power = [(one.battery_percent, one.battery_minutes, one.on_mains) for one in heads]
+    assert power[0] == (50, 60, False)
+    assert (2, False) in {(percent, on_mains) for percent, _, on_mains in power}
 
 
 def test_a_full_disk_answers_a_press_and_is_not_haunted_by_it(tmp_path: Path) -> None:
