@@ -219,6 +219,7 @@ def status(config_path: Path, *, as_json: bool) -> None:
                     f"    {name}：未安装 zxing-cpp，不能读取二维码",
                     f"    {name}: zxing-cpp is not installed, so codes are not read",
                 )
+    _say_battery(config, answer["battery"])
     if answer["unreceipted_files"] is None:
         _say(config, "  存储空间已满。", "  The disk is full.")
         return
@@ -235,6 +236,18 @@ def status(config_path: Path, *, as_json: bool) -> None:
             "  摄录部件由记录服务自行启动，隔离较弱；正式使用请由 systemd 启动。",
             "  Sources are run by the recorder itself: isolation is weak. In service let systemd run them.",
         )
+
+
+def _say_battery(config: DeviceConfig, battery: dict[str, Any]) -> None:
+    if battery["percent"] is None:
+        return
+    if battery["on_mains"]:
+        zh, en = "，外接电源", ", on mains"
+    elif battery["minutes"] is None:
+        zh, en = "，可用时间未知", ", for how long is not known"
+    else:
+        zh, en = f"，约可用 {battery['minutes']} 分钟", f", for about {battery['minutes']} minutes"
+    _say(config, f"  电池 {battery['percent']}%{zh}", f"  Battery {battery['percent']} %{en}")
 
 
 def ask_recorder(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict[str, Any]]:
