@@ -62,7 +62,7 @@ def record(config_path: Path) -> None:
 )
 def start(config_path: Path, stream: str | None, matter: str | None, mode: str | None) -> None:
     """Begin a recording."""
-    config, answer = _ask(config_path, {"command": "start", "stream": stream, "matter": matter, "mode": mode})
+    config, answer = ask_recorder(config_path, {"command": "start", "stream": stream, "matter": matter, "mode": mode})
     if answer["session"] is None:
         language = config.device.language
         click.echo(texts.text("say.restart.refused", language) + texts.text("cue.restart.refused.how", language))
@@ -75,7 +75,7 @@ def start(config_path: Path, stream: str | None, matter: str | None, mode: str |
 @STREAM
 def press(config_path: Path, stream: str | None) -> None:
     """Press the button shortly: begin, go on, or point out a moment."""
-    config, answer = _ask(config_path, {"command": "press", "stream": stream})
+    config, answer = ask_recorder(config_path, {"command": "press", "stream": stream})
     _say(config, f"{STATES[answer['state']][0]}。", f"{STATES[answer['state']][1]}")
 
 
@@ -88,7 +88,9 @@ def press(config_path: Path, stream: str | None) -> None:
 )
 def stop(config_path: Path, stream: str | None, reason: str, *, over: bool) -> None:
     """End the recording: the work on site is over. A press within the grace goes on."""
-    config, answer = _ask(config_path, {"command": "stop", "stream": stream, "reason": reason, "statement": over})
+    config, answer = ask_recorder(
+        config_path, {"command": "stop", "stream": stream, "reason": reason, "statement": over}
+    )
     number = answer["session"][:8]
     if answer["state"] != "closing":
         _say(config, f"记录结束，编号 {number}。", f"Recording ends, number {number}.")
@@ -107,7 +109,7 @@ def stop(config_path: Path, stream: str | None, reason: str, *, over: bool) -> N
 @click.argument("reason")
 def unsuitable(config_path: Path, stream: str | None, reason: str) -> None:
     """Unsuitable content: the reason is spoken, then nothing is recorded until ``liuhen press``."""
-    config, _ = _ask(config_path, {"command": "unsuitable", "stream": stream, "reason": reason})
+    config, _ = ask_recorder(config_path, {"command": "unsuitable", "stream": stream, "reason": reason})
     _say(
         config,
         f"因{texts.named('notrec', reason)}，口述理由后停止记录；liuhen press 恢复记录。",
@@ -122,7 +124,7 @@ def unsuitable(config_path: Path, stream: str | None, reason: str) -> None:
 @click.argument("marker", default="important")
 def mark(config_path: Path, stream: str | None, marker: str) -> None:
     """Point out a moment of the recording."""
-    config, _ = _ask(config_path, {"command": "mark", "stream": stream, "marker": marker})
+    config, _ = ask_recorder(config_path, {"command": "mark", "stream": stream, "marker": marker})
     named = [texts.named("marker", marker, language) for language in texts.LANGUAGES]
     _say(config, f"已标记：{named[0]}。", f"Marked: {named[1]}.")
 
@@ -133,13 +135,13 @@ def mark(config_path: Path, stream: str | None, marker: str) -> None:
 @click.option("--matter", help="执法事项  What is being enforced, where no recording is under way")
 def photo(config_path: Path, stream: str | None, matter: str | None) -> None:
     """Take a photograph: part of the recording, or announced and signed by itself."""
-    config, before = _ask(config_path, {"command": "status"})
-    config, answer = _ask(config_path, {"command": "photo", "stream": stream, "matter": matter})
+    config, before = ask_recorder(config_path, {"command": "status"})
+    config, answer = ask_recorder(config_path, {"command": "photo", "stream": stream, "matter": matter})
     until = time.monotonic() + PHOTO_LONGEST_S
     counts = {one["name"]: one["photos"] for one in before["streams"]}[answer["stream"]]
     while time.monotonic() < until:
         time.sleep(0.1)
-        _, now = _ask(config_path, {"command": "status"})
+        _, now = ask_recorder(config_path, {"command": "status"})
         found = {one["name"]: one["photos"] for one in now["streams"]}[answer["stream"]]
         if found["failed"] > counts["failed"]:
             break
@@ -165,8 +167,19 @@ def photo(config_path: Path, stream: str | None, matter: str | None) -> None:
 @click.option("--witness", "witnesses", multiple=True, help="见证人  A witness; repeatable")
 @click.option("--text-record", nargs=2, help="文字记录的种类和编号  Kind and number of the written record")
 @click.option("--note", help="说明  A note")
-def details(config_path: Path, stream: str | None, **stated: Any) -> None:
+@click.option("--after", metavar="SESSION", help="已经结束的记录的编号（可简写）  Of a recording that is over: its id")
+def details(config_path: Path, stream: str | None, after: str | None, **stated: Any) -> None:
     """Put particulars on record: a sealed file of their own, signed into the recording."""
+    request = {"command": "details", "stream": stream, "details": particulars(stated)}
+    config, answer = ask_recorder(config_path, request | ({"after": after} if after else {}))
+    if after:
+        _say(config, f"已登记为事后补充，编号 {answer['session'][:8]}。", f"Added later to {answer['session'][:8]}.")
+    else:
+        _say(config, "已登记。", "It is on record.")
+
+
+def particulars(stated: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options of a command state, as the control socket takes it."""
     people = [{"role": "party", "name": name} for name in stated.pop("parties")]
     people += [{"role": "witness", "name": name} for name in stated.pop("witnesses")]
     officers = [{"certificate": number} for number in stated.pop("officers")]
@@ -175,8 +188,16 @@ def details(config_path: Path, stream: str | None, **stated: Any) -> None:
     said |= {"people": people} if people else {}
     said |= {"officers": officers} if officers else {}
     said |= {"text_record": {"kind": written[0], "number": written[1]}} if written else {}
-    config, _ = _ask(config_path, {"command": "details", "stream": stream, "details": said})
-    _say(config, "已登记。", "It is on record.")
+    return said
+
+
+@click.command()
+@CONFIG
+@STREAM
+def code(config_path: Path, stream: str | None) -> None:
+    """Speak and show the number and check code that go into the written record."""
+    config, answer = ask_recorder(config_path, {"command": "code", "stream": stream})
+    click.echo(texts.text(answer["text"], config.device.language, number=answer["number"], code=answer["code"]))
 
 
 @click.command()
@@ -184,7 +205,7 @@ def details(config_path: Path, stream: str | None, **stated: Any) -> None:
 @STREAM
 def again(config_path: Path, stream: str | None) -> None:
     """Announce once more that recording is in progress."""
-    config, _ = _ask(config_path, {"command": "again", "stream": stream})
+    config, _ = ask_recorder(config_path, {"command": "again", "stream": stream})
     _say(config, "正在再次告知。", "The announcement is being repeated.")
 
 
@@ -193,7 +214,7 @@ def again(config_path: Path, stream: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="机器可读  For programs")
 def status(config_path: Path, *, as_json: bool) -> None:
     """Say what this device is doing."""
-    config, answer = _ask(config_path, {"command": "status"})
+    config, answer = ask_recorder(config_path, {"command": "status"})
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
         return
@@ -214,9 +235,23 @@ def status(config_path: Path, *, as_json: bool) -> None:
                 else f", number {stream['session'][:8]}, {seconds} s"
             )
         click.echo(line)
+        if stream["last_code"]:
+            last = stream["last_code"]
+            _say(
+                config,
+                f"    上次记录编号 {last['number']}，核验码 {last['code']}",
+                f"    last recording: number {last['number']}, check code {last['code']}",
+            )
         for name, source in stream["sources"].items():
             if not source["connected"]:
                 _say(config, f"    {name}：未连接", f"    {name}: not connected")
+            elif source["codes"] == "missing":
+                _say(
+                    config,
+                    f"    {name}：未安装 zxing-cpp，不能读取二维码",
+                    f"    {name}: zxing-cpp is not installed, so codes are not read",
+                )
+    _say_battery(config, answer["battery"])
     if answer["unreceipted_files"] is None:
         _say(config, "  存储空间已满。", "  The disk is full.")
         return
@@ -235,7 +270,24 @@ def status(config_path: Path, *, as_json: bool) -> None:
         )
 
 
-def _ask(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict[str, Any]]:
+def _say_battery(config: DeviceConfig, battery: dict[str, Any]) -> None:
+    if battery["percent"] is None:
+        return
+    if battery["on_mains"]:
+        zh, en = "，外接电源", ", on mains"
+    elif battery["minutes"] is None:
+        zh, en = "，可用时间未知", ", for how long is not known"
+    else:
+        zh, en = f"，约可用 {battery['minutes']} 分钟", f", for about {battery['minutes']} minutes"
+    _say(config, f"  电池 {battery['percent']}%{zh}", f"  Battery {battery['percent']} %{en}")
+
+
+def ask_recorder(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict[str, Any]]:
+    """Return the device's configuration and its recorder's answer.
+
+    Raises:
+        ClickException: it refused, or does not answer.
+    """
     config = load(config_path, DeviceConfig)
     try:
         return config, ask(Path(config.device.run), request)

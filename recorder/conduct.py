@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recorder.clock import Clock
     from recorder.evidence.details import SessionDetails
     from recorder.evidence.policy import Policy as AgencyPolicy
+    from recorder.recital import Given
     from recorder.session import Order
     from recorder.spool.media import FileFacts
     from recorder.spool.spool import Spool
@@ -42,18 +43,36 @@ class Speaks(Protocol):
     def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
 
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Speak to everyone present about a session that is over."""
+
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Say whether a quiet matter is recorded."""
 
 
 class Teller:
-    """A device without a voice, and a hall, where a sign tells: the log alone."""
+    """A device without a voice, and a hall, where a sign tells: the log alone, and the panel."""
+
+    def __init__(self, cued: Callable[[int, str], None]) -> None:
+        self._cued = cued
 
     def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
-        """Log it."""
-        log.info("stream %s: not spoken: %s %s", stream.section.name, text, arguments or "")
+        """Log it; what is filled in may be a name."""
+        del arguments
+        log.info("stream %s: not spoken: %s", stream.section.name, text)
 
-    cue = say
+    def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Log it, and let the panel tell it by its rhythm."""
+        self.say(stream, text, arguments)
+        self._cued(stream.number, text)
+
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Log it."""
+        self.say(stream, text, {"session": session.hex()} | (arguments or {}))
 
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Nothing sounds anyway."""
@@ -63,9 +82,28 @@ class Conduct:
     """One stream's sessions, as officers, the device and time make them."""
 
     def __init__(
-        self, stream: StreamRecorder, agency: AgencyPolicy, spool: Spool, clock: Clock, speaker: Speaks
+        self,
+        stream: StreamRecorder,
+        agency: AgencyPolicy,
+        spool: Spool,
+        clock: Clock,
+        speaker: Speaks,
+        closed: Callable[[Conduct, bytes, str], None],
+        shown_matter: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """Make one.
+
+        Args:
+            stream: The stream.
+            agency: Its agency's policy.
+            spool: Where the log is.
+            clock: Boot-time.
+            speaker: Tells everyone, and the officer.
+            closed: Called when a session has been closed, with its id and the reason.
+            shown_matter: Tells the matter of a task that was shown to the lens before a start.
+        """
         self.stream = stream
+        self._shown_matter = shown_matter
         self.agency = agency
         self._rules = SessionRules(lawful.session_policy(agency, stream.section.mode))
         self._spool = spool
@@ -76,6 +114,7 @@ class Conduct:
         """Photographs out of a session have one of their own, which the rules of a recording do not know."""
         self._photo_due = False
         self._photo_until_ns = 0
+        self._closed = closed
 
     @property
     def state(self) -> State:
@@ -92,11 +131,26 @@ class Conduct:
         """The session that is open, or begins as soon as the one before is closed."""
         return self._rules.session
 
+    @property
+    def name(self) -> str:
+        """What the stream is called."""
+        return self.stream.section.name
+
+    @property
+    def open_session(self) -> bytes | None:
+        """The session that particulars can be added to now."""
+        return self.stream.session.id if self._recording() and self.stream.session is not None else None
+
+    def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Tell the officer."""
+        self._speaker.cue(self.stream, text, arguments)
+
     # -- what happens --------------------------------------------------------------------------------------------
 
     def recovered(self, found: Recovered | None) -> None:
         """The log has been looked through after a start; ``found`` is the session that goes on."""
-        self.stream.closed.clear()
+        while self.stream.closed:
+            self._closed(self, *self.stream.closed.pop(0))
         now = self._clock.now()
         last = lawful.last_ended(self._spool, self.stream.number, now)
         self._rules.remember(last)
@@ -123,6 +177,8 @@ class Conduct:
         self._obey(self._rules.silent(self.stream.silent, frozenset(self.stream.tracks)))
         self.photos.tick()
         self._look_after_photos(now)
+        while self.stream.cues:
+            self._speaker.cue(self.stream, self.stream.cues.pop(0))
 
     def spoken(self, text: str) -> None:
         """A text has been spoken to its end."""
@@ -147,14 +203,22 @@ class Conduct:
         now = self._look()
         if matter is None and details is not None:
             matter = details.matter
+        if matter is None:
+            matter = self._shown_matter()
         self._obey(self._rules.start(now, trigger, matter, mode))
         if details is not None and self._recording():
             self.add_details(details, when="start")
 
-    def press(self, trigger: str) -> None:
-        """Press the button shortly: what it means depends on the state, and always keeps recording."""
-        self._end_photos("done")
-        self._obey(self._rules.press(self._look(), trigger))
+    def press(self, trigger: str, at_ns: int | None = None) -> None:
+        """Press the button shortly: what it means depends on the state, and always keeps recording.
+
+        ``at_ns`` is when it was pressed on the boot-time clock, where that is known better than by now.
+        """
+        now = self._look()
+        if self.state is State.IDLE:
+            self.start(trigger)
+        else:
+            self._obey(self._rules.press(now, trigger, at_ns))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
         """Order the end; it comes after the grace.
@@ -224,6 +288,14 @@ class Conduct:
             self._rules.matter = stated.matter
             self._set_quiet(stated.matter)
 
+    def recite(self, given: Given) -> None:
+        """Speak a record's number and its check code (R23)."""
+        arguments = {"number": f"digits:{given.code.number}", "code": f"digits:{given.code.groups}"}
+        if self.stream.session is None:
+            self._speaker.say_after(self.stream, given.session, given.text, arguments)
+        else:
+            self._speaker.say(self.stream, given.text, arguments)
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _recording(self) -> bool:
@@ -259,8 +331,10 @@ class Conduct:
             session, reason = self.stream.closed.pop(0)
             if session == self._photo_session:
                 self._photo_session = None
+                self._closed(self, session, reason)
                 continue
             self._obey(self._rules.closed(session, reason, now))
+            self._closed(self, session, reason)
         return now
 
     def _set_quiet(self, matter: str | None) -> None:

@@ -23,6 +23,8 @@ NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 """Names of streams and sources: they become parts of file names."""
 SOURCE_KINDS = ("synthetic", "input", "pyaudio", "picamera2")
 TRACKS = ("video", "audio")
+BOUNCE_MS = (5, 50)
+"""Shortest and longest time, in milliseconds, that a button's contact may be given to come to rest."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +58,8 @@ class KeysSection(Section, frozen=True, kw_only=True):
     certificate: str
     authority: list[str]
     """Certificate files of the trusted authorities."""
+    codes: list[str] = []
+    """Certificate files of the centre's keys for codes: with them it reads codes that carry no certificate."""
 
 
 class SourceSection(Section, frozen=True, kw_only=True):
@@ -82,6 +86,13 @@ class SourceSection(Section, frozen=True, kw_only=True):
     key_frame_interval_s: float = 2.0
     stall_after_s: float = 3.0
     """Without a frame for so long, the source is replaced."""
+    looks_per_second: float = 2.0
+    """So many pictures are looked at for a covered lens, codes and the like; of those passed through at most one. With
+    0 none is, and sound that passes through is not listened to."""
+    replace_frozen_after_s: float = 30.0
+    """A source whose picture is frozen for so long is replaced; if that does not help, later each time. 0: never."""
+    reads_codes: bool = True
+    """Codes of the centre that are shown to the lens are read, where zxing-cpp is installed."""
     spawn: bool = True
     """The recorder starts it itself; false where systemd does."""
 
@@ -148,6 +159,50 @@ class VoiceSection(Section, frozen=True, kw_only=True):
     """The recorder starts it itself; false where systemd does."""
 
 
+class PanelSection(Section, frozen=True, kw_only=True):
+    """``[panel]``: buttons, lights, buzzer and vibration on GPIO pins, by their BCM numbers."""
+
+    button: int
+    """The main button."""
+    second_button: int | None = None
+    """Its short press is: unsuitable content begins."""
+    button_to_ground: bool = True
+    """A button connects its pin to ground, and the pin is pulled up; false: to 3.3 V, and it is pulled down."""
+    bounce_ms: int = 20
+    """A contact that has not stood still for so long does not count, 5 … 50."""
+    green: int | None = None
+    yellow: int | None = None
+    red: int | None = None
+    buzzer: int | None = None
+    vibration: int | None = None
+    active_high: bool = True
+    """Lights, buzzer and vibration are on when their pin is high."""
+    stream: str | None = None
+    """What the buttons are for, where there are several streams; the first by default."""
+    spawn: bool = True
+    """The recorder starts it itself; false where systemd does."""
+
+
+class BatterySection(Section, frozen=True, kw_only=True):
+    """``[battery]``: when a device on its battery warns, and when it ends in order what it records."""
+
+    warn_minutes: list[int] = msgspec.field(default_factory=lambda: [20, 10])
+    warn_percent: list[int] = msgspec.field(default_factory=lambda: [20, 10])
+    """Used while the minutes are not known."""
+    end_minutes: int = 2
+    """With less, a session is ended in order."""
+    end_percent: int = 3
+    folder: str = "/sys/class/power_supply"
+    """Where the kernel tells of power supplies."""
+
+    def problems(self) -> list[str]:
+        """Say what would never warn, or never end."""
+        levels = [*self.warn_minutes, *self.warn_percent]
+        if any(level < 1 for level in levels) or self.end_minutes < 0 or self.end_percent < 0:
+            return ["battery: levels cannot be negative, and those of warnings are at least 1"]
+        return []
+
+
 class DeviceConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -157,6 +212,8 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     spool: SpoolSection = SpoolSection()
     uplink: UplinkSection | None = None
     voice: VoiceSection | None = None
+    panel: PanelSection | None = None
+    battery: BatterySection = BatterySection()
 
     def problems(self) -> list[str]:
         """Say what would not work: ids and names out of form, tracks that two sources claim, missing addresses."""
@@ -176,6 +233,8 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
         if len(self.streams) > MAX_STREAMS:
             found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
         found += _voice_problems(self.voice)
+        found += self.battery.problems()
+        found += _panel_problems(self.panel, [stream.name for stream in self.streams])
         if not self.streams:
             found.append("streams: there is none, so nothing would be recorded")
         names = [stream.name for stream in self.streams]
@@ -205,6 +264,20 @@ def _mode_problems(stream: StreamSection, where: str) -> list[str]:
     if stream.mode == "audio" and all("audio" not in source.tracks for source in stream.sources.values()):
         return [f"{where}: mode audio, and no source delivers sound"]
     return []
+
+
+def _panel_problems(panel: PanelSection | None, streams: list[str]) -> list[str]:
+    if panel is None:
+        return []
+    found = []
+    names = ("button", "second_button", "green", "yellow", "red", "buzzer", "vibration")
+    pins = [pin for pin in (getattr(panel, name) for name in names) if pin is not None]
+    found += [f"panel: GPIO {pin} is there twice" for pin in sorted({pin for pin in pins if pins.count(pin) > 1})]
+    if not BOUNCE_MS[0] <= panel.bounce_ms <= BOUNCE_MS[1]:
+        found.append(f"panel.bounce_ms: {panel.bounce_ms} is not between {BOUNCE_MS[0]} and {BOUNCE_MS[1]}")
+    if panel.stream is not None and panel.stream not in streams:
+        found.append(f"panel.stream: there is no stream {panel.stream!r}")
+    return found
 
 
 def _stream_problems(stream: StreamSection) -> list[str]:

@@ -11,28 +11,40 @@ import logging
 import selectors
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder import lawful, notify
+from recorder.battery import Battery, Exhausted
 from recorder.clockwatch import ClockWatch
 from recorder.conduct import Conduct, Teller
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
+from recorder.declare import Declarations
 from recorder.evidence import policy as policies
 from recorder.evidence import records
+from recorder.frontpanel import FrontPanel
+from recorder.issuers import Issuers
+from recorder.lens import Lens
+from recorder.panel.messages import SOCKET_NAME as PANEL_SOCKET_NAME
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
+from recorder.recital import Recital
 from recorder.session import State
 from recorder.source import link
 from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
-from recorder.status import status
+from recorder.status import state_of, status
 from recorder.stream import Slot, StreamRecorder
-from recorder.supervisor import Supervisor, source_child, voice_child
+from recorder.supervisor import Supervisor, panel_child, source_child, voice_child
 from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recorder.clock import Clock
     from recorder.config import DeviceConfig
+    from recorder.evidence.details import SessionDetails
+    from recorder.recital import Given
     from recorder.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -82,14 +94,26 @@ class Daemon:
         ]
         if config.voice is not None and config.voice.spawn:
             children.append(voice_child())
+        if config.panel is not None and config.panel.spawn:
+            children.append(panel_child())
         self.supervisor = Supervisor(config_path, self.run_folder, children)
         self.speaker: Speaker | None = None
         if config.voice is not None:
-            self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
+            self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken, self._cued)
+        self.recital = Recital(spool, clock)
+        self.declarations = Declarations(spool, clock, agency)
+        issuers = Issuers([Path(one) for one in config.keys.authority], [Path(one) for one in config.keys.codes])
+        self.lens = Lens(issuers, clock)
         self.conducts = {
-            name: Conduct(stream, agency, spool, clock, self._teller_of(stream))
+            name: Conduct(
+                stream, agency, spool, clock, self._teller_of(stream), self._closed, partial(self.lens.matter, name)
+            )
             for name, stream in self.streams.items()
         }
+        self.panel: FrontPanel | None = None
+        if config.panel is not None:
+            self.panel = self._front_panel(config.panel.stream or config.streams[0].name)
+        self.battery = Battery(config.battery, clock.boottime_ns)
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -115,8 +139,14 @@ class Daemon:
             "photo": self._photo,
             "details": self._details,
             "again": self._again,
+            "not-recorded": lambda request: self._state(request, self.declarations.not_recorded),
+            "unable": lambda request: self._state(request, self.declarations.unable),
+            "defer": lambda request: self.declarations.defer(self.conducts.values(), str(request.get("reason"))),
+            "returned": lambda _request: self.declarations.returned(self.conducts.values()),
             "status": lambda _request: status(self),
         }
+        self._later = {"code": self._code}
+        """Commands whose answer takes a while, and so is given to a function."""
 
     def run(self) -> None:
         """Record until SIGTERM or SIGINT; then close what is open and return."""
@@ -127,14 +157,12 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
         self._selector.register(waked, selectors.EVENT_READ, lambda: waked.recv(64))
-        self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
-        self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
-        if self.speaker is not None:
-            self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
+        self._listen_all()
         waking = listen_datagrams(self.run_folder / "wake.sock")
         self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
         self._careful(self._recover)
         self._tell_policy_faults()
+        self._careful(self._look_at_battery)
         self._careful(self._heads)
         notify.ready("recording service is ready")
         log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))
@@ -153,6 +181,7 @@ class Daemon:
         for stream in self.streams.values():
             stream.dismiss_sources()
         self.supervisor.stop()
+        self.recital.stop()
         self.spool.close()
         log.info("recorder of %s has stopped", self.config.device.id)
 
@@ -199,6 +228,10 @@ class Daemon:
             self._careful(self.speaker.tick)
         for conduct in self.conducts.values():
             self._careful(conduct.tick)
+        self._careful(self.recital.tick)
+        self._careful(self.lens.tick)
+        self._careful(self._look_at_battery)
+        self._show()
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -242,8 +275,36 @@ class Daemon:
             (stream.number, self.spool.log_id(stream.number), *self.spool.head(stream.number))
             for stream in self.streams.values()
         ]
-        body = records.Heads(heads=heads, receipt_sha256=self.spool.newest_receipt_sha256)
+        power = self.battery.state
+        body = records.Heads(
+            heads=heads,
+            receipt_sha256=self.spool.newest_receipt_sha256,
+            battery_percent=power.percent,
+            battery_minutes=power.minutes,
+            on_mains=power.on_mains,
+        )
         self.spool.append(0, None, [body])
+
+    def _look_at_battery(self) -> None:
+        """Warn of a battery that is low, and end in order when it is exhausted."""
+        for due in self.battery.tick():
+            if isinstance(due, Exhausted):
+                log.warning("the battery is exhausted: %s", self.battery.state)
+                for conduct in self.conducts.values():
+                    conduct.automatic("battery")
+                continue
+            log.warning("the battery is low: %s", self.battery.state)
+            if due.minutes is not None:
+                conduct = self.panel.conduct if self.panel is not None else next(iter(self.conducts.values()))
+                conduct.cue("cue.battery.low", {"minutes": f"count:{due.minutes}"})
+            elif self.panel is not None:
+                self.panel.warn()
+
+    def _show(self) -> None:
+        """Say on the panel what this device is doing."""
+        if self.panel is not None:
+            state = state_of(self.panel.conduct)
+            self.panel.show(state, battery_minutes=self.battery.low_minutes, fault=self._full)
 
     def _hear(self, number: int, _frame: object) -> None:
         self._told = number
@@ -279,6 +340,14 @@ class Daemon:
             stream.disk_full()
 
     # -- sockets -------------------------------------------------------------------------------------------------
+
+    def _listen_all(self) -> None:
+        self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
+        self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
+        if self.speaker is not None:
+            self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
+        if self.panel is not None:
+            self._listen(listen(self.run_folder / PANEL_SOCKET_NAME), self._accept_panel)
 
     def _listen(self, server: socket.socket, accept: Any) -> None:
         self._selector.register(server, selectors.EVENT_READ, lambda: accept(server))
@@ -342,6 +411,9 @@ class Daemon:
                 if isinstance(message, link.NotTaken):
                     self.conducts[stream.section.name].photos.not_taken(message)
                     continue
+                if isinstance(message, link.Shown):
+                    self.lens.read(self.conducts[stream.section.name], payload)
+                    continue
                 stream.received(slot, message, payload)
         except PeerLostError as error:
             peer.kill()
@@ -378,9 +450,44 @@ class Daemon:
             if conduct.stream.number == stream:
                 self._careful(lambda one=conduct: one.spoken(text))
 
+    def _closed(self, conduct: Conduct, session: bytes, reason: str) -> None:
+        self.declarations.closed(conduct.stream, session)
+        self.recital.closed(conduct, reason)
+
+    def _front_panel(self, stream: str) -> FrontPanel:
+        conduct = self.conducts[stream]
+        return FrontPanel(
+            conduct,
+            self.spool,
+            self.clock,
+            self.run_folder,
+            ready=lambda: self._ready_to_record(conduct),
+            again=lambda: self._again({"stream": stream}),
+        )
+
+    def _accept_panel(self, server: socket.socket) -> None:
+        connection = accept(server)
+        if connection is None or self.panel is None:
+            return
+        panel = self.panel
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._panel(panel, connection))
+        panel.accept(connection)
+
+    def _panel(self, panel: FrontPanel, connection: socket.socket) -> None:
+        try:
+            # What is pressed while the device is being switched off is for the next recorder.
+            if not panel.receive(connection, take=self._told is None):
+                self._forget(connection)
+        except DiskFullError as error:
+            self._disk_full(str(error))
+
+    def _cued(self, stream: int, text: str) -> None:
+        if self.panel is not None and self.panel.conduct.stream.number == stream:
+            self.panel.cued(text)
+
     def _teller_of(self, stream: StreamRecorder) -> Speaker | Teller:
         """In a hall that is recorded all day a sign tells, and nothing is spoken."""
-        return Teller() if self.speaker is None or stream.section.mode == "continuous" else self.speaker
+        return Teller(self._cued) if self.speaker is None or stream.section.mode == "continuous" else self.speaker
 
     def _accept_control(self, server: socket.socket) -> None:
         connection = accept(server)
@@ -395,7 +502,8 @@ class Daemon:
             request = peer.receive()
             if request is None:
                 return
-            answer = respond(self._handlers, request)
+            later = self._later.get(request["command"])
+            answer = later(request, peer.answer) if later else respond(self._handlers, request)
         except RefusedError as error:
             answer = refusal(error)
         except DiskFullError as error:
@@ -406,7 +514,8 @@ class Daemon:
             return
         self._silent.pop(peer.socket, None)
         self._selector.unregister(peer.socket)
-        peer.answer(answer)
+        if answer is not None:
+            peer.answer(answer)
 
     def _waked(self, waking: socket.socket) -> None:
         try:
@@ -489,8 +598,18 @@ class Daemon:
         stated = lawful.details_of(request)
         if stated is None:
             raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
+        if request.get("after") is not None:
+            return self.declarations.details_after(self.conducts.values(), str(request["after"]), stated)
         conduct.add_details(stated)
         return _answer(conduct)
+
+    def _state(
+        self, request: dict[str, Any], state: Callable[[Conduct, str, SessionDetails], dict[str, Any]]
+    ) -> dict[str, Any]:
+        stated = lawful.details_of(request)
+        if stated is None:
+            raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
+        return state(self._conduct(request), str(request.get("reason")), stated)
 
     def _again(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)
@@ -501,6 +620,18 @@ class Daemon:
             raise RefusedError("voice", "本设备未配置语音。", "This device has no voice configured.")
         self.speaker.say_again(stream)
         return _answer(conduct)
+
+    def _code(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
+        conduct = self._conduct(request)
+
+        def told(given: Given | None) -> None:
+            if given is None:
+                error = RefusedError("code", "核验码计算失败，请再试一次。", "The code could not be made; ask again.")
+                answer(refusal(error))
+            else:
+                answer({"ok": True, "stream": conduct.stream.section.name} | given.plain())
+
+        self.recital.ask(conduct, told)
 
 
 def _answer(conduct: Conduct) -> dict[str, Any]:

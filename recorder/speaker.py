@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SPOKEN_AFTER: Final = ("say.end.code",)
+"""Texts that are spoken when the session is over; what became of them is signed as a later record of it."""
 SOUND_WITHIN_NS: Final = 2_500_000_000
 """After so long a session is announced even if no sound of it has come: the party is to be told."""
 
@@ -41,6 +43,7 @@ class Speaker:
         clock: Clock,
         policy: Policy,
         spoken: Callable[[int, str], None],
+        cued: Callable[[int, str], None],
     ) -> None:
         """Make one.
 
@@ -50,12 +53,14 @@ class Speaker:
             clock: Boot-time.
             policy: Says which text a session begins with.
             spoken: Called with a stream's number and a text that has been spoken to its end.
+            cued: Called with a stream's number and what its officer is to be told without words.
         """
         self._streams = {stream.number: stream for stream in streams}
         self._spool = spool
         self._clock = clock
         self._policy = policy
         self._spoken = spoken
+        self._cued = cued
         self._announcer = Announcer(lambda number: self._streams[number].can_listen)
         self._peer: VoicePeer | None = None
         self._open: dict[int, bytes] = {}
@@ -64,6 +69,8 @@ class Speaker:
         """Streams whose session has not been announced, and when it must be at the latest."""
         self._held: dict[int, list[tuple[str, dict[str, str]]]] = {}
         """What is to be said behind such an announcement."""
+        self._over: dict[int, bytes] = {}
+        """By stream, the session that was spoken of after its end."""
         self._began_ns = clock.boottime_ns()
 
     @property
@@ -123,6 +130,13 @@ class Speaker:
 
     def _say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         self._obey(self._announcer.say(stream.number, text, arguments or {}, self._clock.boottime_ns()))
+
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Speak to everyone present about a session that is over."""
+        self._over[stream.number] = session
+        self._say(stream, text, arguments)
 
     def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
@@ -191,6 +205,7 @@ class Speaker:
                 self._sign(action.stream, action.body)
             elif isinstance(action, Cue):
                 log.info("cue for the officer, stream %d: %s", action.stream, action.text)
+                self._cued(action.stream, action.text)
             else:
                 self._spoken(action.stream, action.text)
 
@@ -212,5 +227,10 @@ class Speaker:
             body.text,
             body.heard,
         )
-        if stream.session is not None:
-            self._spool.append(number, stream.session.id, [body])
+        # Between open and close of a session nothing of another has a place.
+        if body.text in SPOKEN_AFTER:
+            about = self._over.get(number) if stream.session is None else None
+        else:
+            about = stream.session.id if stream.session is not None else None
+        if about is not None:
+            self._spool.append(number, about, [body])

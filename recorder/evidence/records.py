@@ -69,6 +69,11 @@ class Heads(Body, frozen=True, kw_only=True, omit_defaults=True):
     heads: list[tuple[int, bytes, int, bytes]]
     """One [stream, log id, sequence, record hash] a stream log."""
     receipt_sha256: bytes | None = None
+    battery_percent: int | None = None
+    battery_minutes: int | None = None
+    """Until the battery is empty, as reckoned then; absent on mains and where it is not known."""
+    on_mains: bool | None = None
+    """Absent where the device cannot tell."""
 
 
 class Clock(Body, frozen=True, kw_only=True, omit_defaults=True):
@@ -260,11 +265,21 @@ class Gap(Body, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Fault(Body, frozen=True, kw_only=True, omit_defaults=True):
-    """Something of the device failed, or failed no longer."""
+    """Something of the device failed, or failed no longer.
+
+    What lasts (a covered lens) is signed when it begins, and again, with the same code and start, when it is over.
+    """
 
     code: str
     detail: str | None = None
     count: int = 1
+    """How many of the same code within a minute of each other this record stands for."""
+    start_boottime_ns: int | None = None
+    """When what lasts began."""
+    end_boottime_ns: int | None = None
+    """When it was over; absent while it lasts."""
+    length_ns: int | None = None
+    """How long it was, all ``count`` together."""
 
 
 class Lost(Body, frozen=True, kw_only=True, omit_defaults=True):

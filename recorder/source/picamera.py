@@ -22,6 +22,7 @@ from recorder.source.driver import VIDEO_TIMESCALE, Format, Sample, boottime_ns,
 from recorder.source.encode import VideoEncoder
 from recorder.source.errors import DeviceError
 from recorder.source.nal import length_prefixed, split_annex_b
+from recorder.source.pictures import Pictures
 from recorder.source.stamp import Plane
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class PiCamera:
         self._section = section
         self._stamp = stamp
         self._number = int(section.device or "0")
+        self.pictures = Pictures(section.looks_per_second)
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping.
@@ -114,7 +116,8 @@ class PiCamera:
         main = camera.camera_configuration()["main"]
 
         def draw(request: Any) -> None:
-            """Draw into the camera's buffer before the encoder reads it."""
+            """Draw into the camera's buffer before the encoder reads it; whoever looks sees it without the stamp."""
+            self._look(request)
             try:
                 at_ns = sensor_time_ns(request.get_metadata()["SensorTimestamp"], boottime_ns())
                 with MappedArray(request, "main", reshape=False) as mapped:
@@ -127,12 +130,14 @@ class PiCamera:
             except Exception:
                 # A picture without a stamp is worth more than none.
                 log.exception("the stamp cannot be drawn; the camera goes on without")
-                camera.pre_callback = None
+                camera.pre_callback = self._look
 
         if main["format"] == "YUV420":
             camera.pre_callback = draw
         else:
+            camera.pre_callback = self._look
             log.warning("the camera delivers %s, into which no stamp is drawn", main["format"])
+        self.pictures.begin(sink)
         camera.start_recording(encoder, Packets())
         log.info("camera %d opened, hardware encoder", self._number)
         while not sink.stopping():
@@ -140,12 +145,24 @@ class PiCamera:
             if failed.is_set():
                 raise DeviceError("camera", "a packet of the hardware encoder could not be taken")
 
+    def _look(self, request: Any) -> None:
+        """Offer what the hardware is about to encode; called on the camera's thread, which must not fail."""
+        try:
+            at_ns = sensor_time_ns(request.get_metadata()["SensorTimestamp"], boottime_ns())
+            if self.pictures.due(at_ns):
+                main = request.config["main"]
+                width_px, height_px = main["size"]
+                self.pictures.offer(at_ns, width_px, height_px, main["stride"], request.make_buffer("main"))
+        except Exception:
+            log.exception("a picture of the camera could not be looked at")
+
     def _run_libx264(self, camera: Any, sink: Sink) -> None:
         section = self._section
         encoder = VideoEncoder(
             section.width_px, section.height_px, section.frames_per_second, section.video_bitrate_bps, self._stamp
         )
         sink.formats({"video": encoder.format})
+        self.pictures.begin(sink)
         camera.start()
         main = camera.camera_configuration()["main"]
         log.info("camera %d opened, libx264 on %s", self._number, main["format"])
@@ -166,6 +183,9 @@ class PiCamera:
             key = sink.key_frame_wanted() or at_ns >= key_due_ns
             if key:
                 key_due_ns = at_ns + every_ns
+            if self.pictures.due(at_ns):
+                plane = frame.planes[0]
+                self.pictures.offer(at_ns, frame.width, frame.height, plane.line_size, plane)
             for sample in encoder.encode(frame, ticks(at_ns, VIDEO_TIMESCALE), key=key, sensor_ns=at_ns):
                 sink.put(sample)
             wanted = sink.photo_wanted()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from recorder.source import glyphs, photo
 from recorder.source.driver import VIDEO_TIMESCALE, Format, boottime_ns
 from recorder.source.encode import AAC_FRAME, AudioEncoder, VideoEncoder
+from recorder.source.pictures import Pictures
 
 if TYPE_CHECKING:
     from recorder.config import SourceSection
@@ -40,12 +41,13 @@ class Synthetic:
     def __init__(self, section: SourceSection, stamp: Stamp) -> None:
         self._section = section
         self._stamp = stamp
+        self.pictures = Pictures(section.looks_per_second)
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping."""
         section = self._section
         rate = section.frames_per_second
-        video = _Camera(section, self._stamp) if "video" in section.tracks else None
+        video = _Camera(section, self.pictures, self._stamp) if "video" in section.tracks else None
         audio = _Microphone(section) if "audio" in section.tracks else None
         formats: dict[str, Format] = {}
         if video is not None:
@@ -53,6 +55,7 @@ class Synthetic:
         if audio is not None:
             formats["audio"] = audio.encoder.format
         sink.formats(formats)
+        self.pictures.begin(sink)
         number = boottime_ns() * rate // _SECOND_NS + 1
         while not sink.stopping():
             due_ns = number * _SECOND_NS // rate
@@ -72,7 +75,8 @@ class Synthetic:
 
 
 class _Camera:
-    def __init__(self, section: SourceSection, stamp: Stamp) -> None:
+    def __init__(self, section: SourceSection, pictures: Pictures, stamp: Stamp) -> None:
+        self._pictures = pictures
         self._rate = section.frames_per_second
         self._key_every_ns = round(section.key_frame_interval_s * _SECOND_NS)
         self._key_due_ns = 0
@@ -87,6 +91,9 @@ class _Camera:
         if key:
             self._key_due_ns = at_ns + self._key_every_ns
         frame = self._picture.draw(number, at_ns)
+        if self._pictures.due(at_ns):
+            plane = frame.planes[0]
+            self._pictures.offer(at_ns, frame.width, frame.height, plane.line_size, plane)
         at = number * VIDEO_TIMESCALE // self._rate
         for sample in self.encoder.encode(frame, at, key=key, sensor_ns=at_ns, number=number):
             sink.put(sample)

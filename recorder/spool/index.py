@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recorder.evidence.records import Record
     from recorder.spool.logfile import Frame
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 OUTSTANDING: Final = 0
 """On the device, without a receipt."""
@@ -66,6 +66,7 @@ CREATE TABLE media (
     PRIMARY KEY (log, sequence)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX media_number ON media (log, media);
+CREATE INDEX media_outstanding ON media (log, sequence) WHERE state = {OUTSTANDING};
 CREATE INDEX media_lingering ON media (receipt_utc_ns) WHERE state = {LINGERING};
 
 CREATE TABLE totals (
@@ -95,6 +96,7 @@ CREATE TABLE sessions (
     last_offset INTEGER NOT NULL      -- where its newest record of any kind begins
 ) WITHOUT ROWID;
 CREATE INDEX sessions_open ON sessions (log) WHERE close_sequence IS NULL;
+CREATE INDEX sessions_closed ON sessions (log, close_sequence) WHERE close_sequence IS NOT NULL;
 CREATE INDEX sessions_time ON sessions (opened_utc_ns);
 
 CREATE TABLE positions (
@@ -230,6 +232,8 @@ class Index:
                     self._add_media(frame, record, record.file)
                 if record.session is not None:
                     self._add_to_session(frame, record, record.session)
+                elif isinstance(record.body, records.Deferral | records.Return):
+                    self._set_meta(**{f"away_{log.hex()}": frame.offset})
             if head is None:
                 self._db.execute("UPDATE logs SET indexed_size_bytes = ? WHERE log = ?", (indexed_size_bytes, log))
                 return
@@ -336,6 +340,26 @@ class Index:
         """Return the newest sessions, newest first."""
         return self._sessions("ORDER BY opened_utc_ns DESC LIMIT ?", limit)
 
+    def last_closed(self, log: bytes) -> SessionRow | None:
+        """Return the session of a log that was closed last."""
+        where = "WHERE log = ? AND close_sequence IS NOT NULL ORDER BY close_sequence DESC LIMIT 1"
+        return next(iter(self._sessions(where, log)), None)
+
+    def sessions_between(self, first: bytes, last: bytes, limit: int) -> list[SessionRow]:
+        """Return the sessions whose ids lie between two, these included."""
+        return self._sessions("WHERE session BETWEEN ? AND ? LIMIT ?", first, last, limit)
+
+    def closed_with_outstanding(self) -> list[SessionRow]:
+        """Return the closed sessions with a file that has no receipt, by log, oldest first."""
+        # The state stands in the text, not in a parameter: only so SQLite takes the index of outstanding files.
+        outstanding = (
+            f"SELECT 1 FROM media WHERE media.log = sessions.log AND media.state = {OUTSTANDING}"  # noqa: S608
+            " AND media.sequence BETWEEN open_sequence AND close_sequence"
+        )
+        return self._sessions(
+            f"WHERE close_sequence IS NOT NULL AND EXISTS ({outstanding}) ORDER BY log, open_sequence"
+        )
+
     def _sessions(self, which: str, *values: Any) -> list[SessionRow]:
         rows = self._rows(f"SELECT {', '.join(SessionRow._fields)} FROM sessions {which}", *values)  # noqa: S608
         return [SessionRow(*row) for row in rows]
@@ -346,8 +370,8 @@ class Index:
         """Return one value, None where there is none yet.
 
         ``free_on`` (the class under which they were taken in), ``receipts_size_bytes``, ``receipts_head_offset``,
-        ``receipts_head_sha256`` (how far receipts.log is indexed), ``newest_receipt_sha256`` and
-        ``newest_receipt_utc_ns``.
+        ``receipts_head_sha256`` (how far receipts.log is indexed), ``newest_receipt_sha256``,
+        ``newest_receipt_utc_ns``, ``away_<log>`` (offset of the newest deferral or return that names no session).
         """
         rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
         return rows[0][0] if rows else None

@@ -25,6 +25,7 @@ from recorder.spool.errors import DiskFullError, SpoolFatalError, SpoolLockedErr
 from recorder.spool.keeper import IndexKeeper
 from recorder.spool.layout import MEDIA_FINISHED_MODE, Layout, free_bytes, open_descriptor, sync_directory
 from recorder.spool.logfile import LogFile, read_frame
+from recorder.spool.past import Past
 from recorder.spool.reader import MAX_RECORD_SIZE_BYTES
 from recorder.spool.receipts import ReceiptTaker, ReceiptVerifier, Taken
 from recorder.spool.reserve import Reserve
@@ -93,6 +94,7 @@ class Spool:
         self._receipts = _open_receipts(layout, self._keeper)
         self._files: dict[bytes, LogFile] = {}
         self._logs: dict[int, LogWriter] = {}
+        self.past = Past(layout, self._keeper, self._logs, self._record_at)
         self._media_next: dict[int, int] = {}
         self._taker: ReceiptTaker | None = None
         self._newest_receipt_sha256: bytes | None = None

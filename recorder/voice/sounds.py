@@ -24,6 +24,7 @@ RENDERED: Final = "rendered"
 _WORDS_PER_MINUTE: Final = {"zh": 180, "en": 165}
 _VOICES: Final = {"zh": speech.VOICE, "en": "en"}
 _ENGINE_S: Final = 20.0
+_PAUSES: Final = {"zh": "，", "en": ", "}
 
 
 class SoundError(RecorderError):
@@ -189,7 +190,7 @@ def spoken_argument(value: str, language: str) -> str:
 
     Args:
         value: ``length:`` and nanoseconds, ``count:`` and a number, ``digits:`` and a number that is read digit by
-            digit, the id of a text, or the words themselves.
+            digit, with a pause at each blank, the id of a text, or the words themselves.
         language: ``zh`` or ``en``.
     """
     kind, _, rest = value.partition(":")
@@ -198,7 +199,7 @@ def spoken_argument(value: str, language: str) -> str:
     if kind == "count" and rest.isdecimal():
         return speech.count(int(rest), language)
     if kind == "digits":
-        return speech.digits(rest, language)
+        return _PAUSES[language].join(speech.digits(group, language) for group in rest.split())
     return texts.text(value, language) if texts.known(value) else value
 
 

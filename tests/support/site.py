@@ -120,7 +120,7 @@ class Part:
 
 @dataclass
 class Site:
-    """A site below ``folder``: ``keys/``, ``broker/``, ``store/``, ``device/``, ``logs/``.
+    """A site below ``folder``: ``keys/``, ``broker/``, ``store/``, ``device/``, ``logs/``; a battery in ``power/``.
 
     Sockets lie in a folder with a short name: the path of a Unix socket has at most 107 bytes.
     """
@@ -146,6 +146,7 @@ class Site:
         self.store = self.folder / "store"
         self.spool = self.folder / "device" / "spool"
         self.uplink_state = self.folder / "device" / "uplink"
+        self.power = self.folder / "power"
         self.authority = self.keys / "authority.crt"
         self.device_config = self.folder / "device.toml"
         self.central_config = self.folder / "central.toml"
@@ -192,6 +193,9 @@ authority = ["{self.authority}"]
 [spool]
 restore_window_hours = {float(self.restore_window_hours)}
 
+[battery]
+folder = "{self.power}"
+
 [uplink]
 broker = "localhost:{self.device_port or self.broker.device_port}"
 key = "{keys / "transport.key"}"
@@ -206,10 +210,13 @@ state = "{self.uplink_state}"
 [store]
 folder = "{self.store}"
 language = "{self.language}"
+{f'policies = "{self.policy.parent}"' if self.policy else ""}
 
 [keys]
 receipt = "file:{self.keys / "central" / "receipt.key"}"
 certificate = "{self.keys / "central" / "receipt.crt"}"
+codes = "file:{self.keys / "central" / "codes.key"}"
+codes_certificate = "{self.keys / "central" / "codes.crt"}"
 authority = ["{self.authority}"]
 
 [intake]
