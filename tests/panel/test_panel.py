@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recorder.evidence.records import Clock, Fault, Heads, Marker, NotRecorded, Record, SessionClose, SessionOpen
+from recorder.source.driver import boottime_ns
 from tests.recorder.test_daemon import fill
-from tests.support.commands import LIUHEN, environment
+from tests.support.commands import LIUHEN, ROOT, environment
 from tests.support.panel import BUTTON, BUZZER, GREEN, RED, SECOND, SECTION, VIBRATION, YELLOW, MockPanel
 from tests.support.power import write_supply
 from tests.support.session import stream_records
@@ -237,6 +238,23 @@ def test_a_press_while_the_device_is_switched_off_starts_the_next_recorder(site:
     wait_for(site, "recording")
     assert len(bodies(site, SessionOpen)) == 2
     assert len(bodies(site, SessionClose)) == 1
+
+
+def test_nothing_sounds_in_a_hearing(tmp_path: Path) -> None:
+    policy = ROOT / "config" / "agencies" / "jinpu-development-bureau.toml"
+    with Site(tmp_path / "site", streams=STREAMS + SECTION, policy=policy) as site:
+        site.start_recorder()
+        with MockPanel(site) as panel:
+            wait_for(site, "ready")
+            panel.wait_lit(GREEN)
+            quiet_ns = boottime_ns()
+            site.ask("start", matter="hearing")
+            panel.wait_lit(RED)
+            panel.push()
+            site.wait_for(lambda: len(markers(site)) == 1, "marked")
+            site.wait_for(lambda: panel.lit_count(VIBRATION) >= 2, "start and marker are felt")
+            assert panel.lit_count(YELLOW, quiet_ns) >= 2, "and seen"
+            assert panel.lit_count(BUZZER, quiet_ns) == 0
 
 
 def test_a_recorder_that_dies_or_hangs_is_never_shown_as_recording(site: Site, panel: MockPanel) -> None:
