@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recorder.evidence.records import Clock, Fault, Heads, Marker, NotRecorded, Record, SessionClose, SessionOpen
+from recorder.panel.messages import SOCKET_NAME
 from recorder.source.driver import boottime_ns
 from tests.recorder.test_daemon import fill
 from tests.support.commands import LIUHEN, ROOT, environment
@@ -281,6 +284,20 @@ def test_without_a_panel_recording_goes_on(site: Site, panel: MockPanel) -> None
     panel.start()
     panel.wait_lit(RED)
     assert site.recorder.running
+
+
+def test_strangers_on_the_socket_do_no_harm(site: Site, panel: MockPanel) -> None:
+    panel.push()
+    wait_for(site, "recording")
+    for garbage in (b"{}\n", b"x" * 10_000, b"[" * 3_000 + b"\n", b'{"type":"press"}\n', b""):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(str(site.run / SOCKET_NAME))
+            with contextlib.suppress(OSError):  # the real panel may have taken its place already
+                stranger.sendall(garbage)
+    site.wait_for(lambda: site.ask("status")["panel"], "the panel is back")
+    panel.wait_lit(RED)
+    marked_ns = panel.push()
+    site.wait_for(lambda: are_at(markers(site), [marked_ns]), "its presses are taken")
 
 
 def test_pins_that_cannot_be_had_are_one_sentence(site: Site) -> None:
