@@ -1,6 +1,7 @@
 """What the device says, and whether it was heard (R3): a state machine without I/O.
 
-1. One text is spoken at a time, in the order in which they were ordered; the newest warning goes first.
+1. One text is spoken at a time, in the order in which they were ordered; the newest warning goes first. What was to be
+   said of a recording that is over gives way to the telling of the next.
 2. While a text for everyone is played, the stream's microphone is told to listen for it. What comes of that is signed:
    heard, not heard, a companion's heard, or not checked where the device has no microphone that could.
 3. An announcement that tells the party of the recording and was not heard is a warning to the officer at once, and is
@@ -37,6 +38,8 @@ MAX_WAITING: Final = 16
 """More texts than that are never waiting in earnest; the oldest cue, else the newest text, is dropped."""
 TELLING: Final = ("say.start.", "say.again")
 """Texts that tell the party of the recording."""
+OF_THE_PAST: Final = ("say.end.code",)
+"""Texts about a recording that is over: the party of the next one need not wait for them."""
 QUIET: Final = ("say.reminder",)
 """Texts for everyone that a quiet matter does without."""
 
@@ -128,6 +131,8 @@ class Announcer:
         """Speak a text to everyone present."""
         if stream in self.quiet and text in QUIET:
             return [Cue(stream, text, arguments)]
+        if text.startswith(TELLING):
+            self._waiting = deque(one for one in self._waiting if one.stream != stream or one.text not in OF_THE_PAST)
         self._put(self._item(stream, text, arguments, now_ns, cue=False))
         return self._next(now_ns)
 

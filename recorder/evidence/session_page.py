@@ -232,7 +232,7 @@ class _Writer:
         blocks += [
             f"{self.place(one.moment)}  {self.finding(one)}"
             for one in (*self.report.findings, *self.report.questions)
-            if one.id in ("silent", "lens_blocked", "frozen", "moved", "unexplained_gap")
+            if one.id in ("silent", "lens_blocked", "dark", "frozen", "moved", "unexplained_gap")
         ]
         return Section(self.text("report.6"), blocks)
 

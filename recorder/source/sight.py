@@ -42,7 +42,7 @@ EDGE: Final = 16
 """Levels of 255 between two neighbouring places."""
 
 SMOOTH: Final = 0.95
-"""Structure below is none. Chosen, as the others, on half of the scenes of a measurement (docs/bench.md)."""
+"""Structure below is none: a tenth above what a cover leaves at most. Chosen as the others are, see docs/bench.md."""
 SMOOTH_NO_MORE: Final = 1.3
 DARK: Final = 50
 DARK_NO_MORE: Final = 60

@@ -17,7 +17,7 @@ from recorder.source.pictures import Picture
 from tests.support.footage import clip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 WIDTH_PX: Final = 640
 HEIGHT_PX: Final = 360
@@ -129,10 +129,10 @@ def scene(chance: random.Random, event: str, number: int) -> Scene:
     return Scene(base, event, number % 2 == 1, ";".join(parts), inputs)
 
 
-def scenes(each: int, seed: int) -> list[Scene]:
+def scenes(each: int, seed: int, events: Iterable[str] = tuple(EVENTS)) -> list[Scene]:
     """Return ``each`` scenes of every event."""
     chance = random.Random(seed)
-    return [scene(chance, event, number) for event in EVENTS for number in range(each)]
+    return [scene(chance, event, number) for event in events for number in range(each)]
 
 
 def pictures(one: Scene) -> Iterator[Picture]:

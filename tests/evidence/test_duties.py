@@ -494,6 +494,7 @@ def test_what_a_recording_suffered_from_is_told_once_with_its_length(site: forge
     text = session_page.text(found, "zh")
     assert "镜头遮挡4秒" in text
     assert "画面过暗6秒" in text  # nobody signed its end: it lasted until nothing was recorded
+    assert text.count("画面过暗6秒") == text.count("镜头遮挡4秒") == 3  # what happened, quality, to be explained
     assert "设备故障" not in text
     assert [one.times for one in found.facts.impairments] == [2, 1]
 

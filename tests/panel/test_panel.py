@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recorder.evidence.records import Clock, Fault, Heads, Marker, NotRecorded, Record, SessionClose, SessionOpen
+from recorder.panel.messages import SOCKET_NAME
+from recorder.source.driver import boottime_ns
 from tests.recorder.test_daemon import fill
-from tests.support.commands import LIUHEN, environment
+from tests.support.commands import LIUHEN, ROOT, environment
 from tests.support.panel import BUTTON, BUZZER, GREEN, RED, SECOND, SECTION, VIBRATION, YELLOW, MockPanel
 from tests.support.power import write_supply
 from tests.support.session import stream_records
@@ -239,6 +243,23 @@ def test_a_press_while_the_device_is_switched_off_starts_the_next_recorder(site:
     assert len(bodies(site, SessionClose)) == 1
 
 
+def test_nothing_sounds_in_a_hearing(tmp_path: Path) -> None:
+    policy = ROOT / "config" / "agencies" / "jinpu-development-bureau.toml"
+    with Site(tmp_path / "site", streams=STREAMS + SECTION, policy=policy) as site:
+        site.start_recorder()
+        with MockPanel(site) as panel:
+            wait_for(site, "ready")
+            panel.wait_lit(GREEN)
+            quiet_ns = boottime_ns()
+            site.ask("start", matter="hearing")
+            panel.wait_lit(RED)
+            panel.push()
+            site.wait_for(lambda: len(markers(site)) == 1, "marked")
+            site.wait_for(lambda: panel.lit_count(VIBRATION) >= 2, "start and marker are felt")
+            assert panel.lit_count(YELLOW, quiet_ns) >= 2, "and seen"
+            assert panel.lit_count(BUZZER, quiet_ns) == 0
+
+
 def test_a_recorder_that_dies_or_hangs_is_never_shown_as_recording(site: Site, panel: MockPanel) -> None:
     panel.push()
     panel.wait_lit(RED)
@@ -263,6 +284,20 @@ def test_without_a_panel_recording_goes_on(site: Site, panel: MockPanel) -> None
     panel.start()
     panel.wait_lit(RED)
     assert site.recorder.running
+
+
+def test_strangers_on_the_socket_do_no_harm(site: Site, panel: MockPanel) -> None:
+    panel.push()
+    wait_for(site, "recording")
+    for garbage in (b"{}\n", b"x" * 10_000, b"[" * 3_000 + b"\n", b'{"type":"press"}\n', b""):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(str(site.run / SOCKET_NAME))
+            with contextlib.suppress(OSError):  # the real panel may have taken its place already
+                stranger.sendall(garbage)
+    site.wait_for(lambda: site.ask("status")["panel"], "the panel is back")
+    panel.wait_lit(RED)
+    marked_ns = panel.push()
+    site.wait_for(lambda: are_at(markers(site), [marked_ns]), "its presses are taken")
 
 
 def test_pins_that_cannot_be_had_are_one_sentence(site: Site) -> None:

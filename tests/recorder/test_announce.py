@@ -293,3 +293,19 @@ def test_whatever_happens_each_text_is_judged_once_and_the_queue_empties(
     assert not device.announcer._waiting
     assert not device.announcer._listening
     assert said * (said <= MAX_WAITING // 2) <= len(device.signed()) <= 2 * said
+
+
+@pytest.mark.rule("R3")
+def test_the_code_of_a_recording_that_is_over_gives_way_to_the_telling_of_the_next() -> None:
+    device = Device()
+    for text in ("say.end", "say.end.code", "say.reminder"):
+        device.say(text)
+    device.say()
+    for number in (1, 3, 4):
+        device.spoken(number)
+        device.heard(number, heard=True, delay_ns=0)
+    assert device.ordered() == ["say.end", "say.reminder", START]
+    # One of another stream stays.
+    device.do(device.announcer.say(2, "say.end.code", {}, device.now))
+    device.say()
+    assert device.ordered()[-1] == "say.end.code"

@@ -80,6 +80,12 @@ def session(site: Site, room: PulseServer) -> Iterator[Callable[[], None]]:
     if _state(site) != "ready":
         site.ask("stop", statement=True, reason="moved")
         site.wait_for(lambda: _state(site) == "ready", "the session has ended")
+        # Whoever is told of the next one must not have to wait for it.
+        site.wait_for(lambda: "say.end.code" in _said(site), "the code of its end has been spoken", 60)
+
+
+def _said(site: Site) -> list[str]:
+    return [one.body.text for one in _session(site) if isinstance(one.body, records.Announcement)]
 
 
 def _state(site: Site) -> str:
