@@ -20,6 +20,7 @@ LANGUAGES = ("zh", "en")
 
 NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 """Names of streams and sources: they become parts of file names."""
+_ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 SOURCE_KINDS = ("synthetic", "input", "pyaudio", "picamera2")
 TRACKS = ("video", "audio")
 
@@ -145,6 +146,15 @@ class VoiceSection(Section, frozen=True, kw_only=True):
     """The recorder starts it itself; false where systemd does."""
 
 
+class PositionSection(Section, frozen=True, kw_only=True):
+    """``[position]``: where gpsd answers. Without this section the device does not say where it is."""
+
+    gpsd: str = "127.0.0.1:2947"
+    """Host and port of gpsd."""
+    spawn: bool = True
+    """The recorder starts the process that asks it; false where systemd does."""
+
+
 class DeviceConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -154,6 +164,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     spool: SpoolSection = SpoolSection()
     uplink: UplinkSection | None = None
     voice: VoiceSection | None = None
+    position: PositionSection | None = None
 
     def problems(self) -> list[str]:
         """Say what would not work: ids and names out of form, tracks that two sources claim, missing addresses."""
@@ -173,6 +184,8 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
         if len(self.streams) > MAX_STREAMS:
             found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
         found += _voice_problems(self.voice)
+        if self.position is not None and not _ADDRESS.fullmatch(self.position.gpsd):
+            found.append(f"position.gpsd: {self.position.gpsd!r} is not a host and a port, such as 127.0.0.1:2947")
         if not self.streams:
             found.append("streams: there is none, so nothing would be recorded")
         names = [stream.name for stream in self.streams]
