@@ -183,6 +183,24 @@ class Heard(Message, frozen=True, kw_only=True, omit_defaults=True):
     score_permille: int = 0
 
 
+class Probe(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Recorder. Count what the device delivers for a while, for the check before duty; nothing of it is kept."""
+
+    number: int
+    """Comes back in ``probed``."""
+    length_ms: int
+
+
+class Probed(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Source. What came."""
+
+    number: int
+    frames: dict[str, int]
+    """Per track; a track that delivered nothing is absent."""
+    peak_millibels: int | None = None
+    """Loudest sample of the sound against full scale, 1/100 dB, where we encode it."""
+
+
 class Ended(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. All fragments of this instance have been sent."""
 
@@ -204,6 +222,8 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     "ended": Ended,
     "listen": Listen,
     "heard": Heard,
+    "probe": Probe,
+    "probed": Probed,
 }
 _NAME_OF: Final = {form: name for name, form in MESSAGES.items()}
 _WITH_PAYLOAD: Final = (Init, Fragment, Listen)

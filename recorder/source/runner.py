@@ -24,6 +24,7 @@ from recorder.source.driver import Sample, boottime_ns
 from recorder.source.errors import DeviceError, LinkError, SourceError
 from recorder.source.instance import Instance
 from recorder.source.intake import Discarded, Failed, Intake
+from recorder.source.probe import Probing
 from recorder.source.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Runner:
         self._connection: Connection | None = None
         self._instance: Instance | None = None
         self._start: link.Start | None = None
-        self._events: deque[link.Event | link.Heard] = deque(maxlen=_MAX_WAITING_EVENTS)
+        self._events: deque[link.Event | link.Heard | link.Probed] = deque(maxlen=_MAX_WAITING_EVENTS)
         now = boottime_ns()
         self._vigil = Vigil(list(section.tracks), round(section.stall_after_s * 1e9), now)
         self._without_recorder_since_ns = now
@@ -155,6 +156,7 @@ class Runner:
         self._last_sent_ns = now
         self._corrected = 0
         self._next_report_ns = 0
+        self._probing: Probing | None = None
         self._exit: int | None = None
         self._last_words: link.Event | None = None
         """Why the device failed: told after the last fragment, since what comes after it is what is missing."""
@@ -163,6 +165,7 @@ class Runner:
             link.Start: self._started,
             link.Stop: self._stop,
             link.Ack: self._acknowledged,
+            link.Probe: self._probe,
         }
 
     def run(self) -> int:
@@ -244,6 +247,8 @@ class Runner:
                 self._formats_known(item)
 
     def _put(self, sample: Sample) -> None:
+        if self._probing is not None:
+            self._probing.put(sample)
         if self._instance is None:
             return
         try:
@@ -272,6 +277,9 @@ class Runner:
             if now >= self._next_report_ns and self._instance.corrected > self._corrected:
                 self._next_report_ns = now + _REPORT_NS
                 self._report_corrections(self._instance)
+        if self._probing is not None and (answer := self._probing.answer(now)) is not None:
+            self._events.append(answer)
+            self._probing = None
         for stall in self._vigil.stalls(now):
             detail = f"no frame for {stall.silent_ns // 1_000_000} ms"
             tell = self._fail if stall.fatal else self._event
@@ -389,6 +397,9 @@ class Runner:
             log.warning("source %s: told to listen, but has no uncoded sound", self._name)
             return
         self._driver.ear.order(message, payload)
+
+    def _probe(self, message: link.Probe) -> None:
+        self._probing = Probing(message, boottime_ns())
 
     def _event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
         self._tell(_make_event(event, tracks, cause, detail, count))

@@ -35,6 +35,7 @@ class FakeRecorder:
         self.events: list[link.Event] = []
         self.ended: list[link.Ended] = []
         self.heard: list[link.Heard] = []
+        self.probed: list[link.Probed] = []
         self._server: socket.socket | None = None
         self._peer: socket.socket | None = None
         self._decoder = link.Decoder()
@@ -120,6 +121,8 @@ class FakeRecorder:
             self.ended.append(message)
         elif isinstance(message, link.Heard):
             self.heard.append(message)
+        elif isinstance(message, link.Probed):
+            self.probed.append(message)
 
     @property
     def tracks(self) -> dict[int, TrackInit]:

@@ -52,6 +52,8 @@ MESSAGES: list[tuple[link.Message, bytes]] = [
         link.Heard(number=7, heard=False, companion=True, delay_ns=-900, level_millibels=-2100, score_permille=410),
         b"",
     ),
+    (link.Probe(number=8, length_ms=3000), b""),
+    (link.Probed(number=8, frames={"video": 75}, peak_millibels=-1200), b""),
 ]
 
 
