@@ -6,7 +6,7 @@ spoken to:
 1. Storage, while something is recorded: at each worse level at once, then again each time half the minutes are gone; of
    a full storage once.
 2. Clock: that it is unset, at the start of the device and of each session; that it has been set or moved, once.
-3. Hand-over, while nothing is recorded (an officer at work has other things to do): soon and overdue, at most hourly each;
+3. Hand-over, while nothing is recorded (an officer at work has other things to do): soon and overdue, at most hourly;
    that all has been handed over, once.
 4. Certificate: from ninety days before its end, once a day, while nothing is recorded.
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from recorder.evidence import speech, texts
+from recorder.evidence import texts
 from recorder.storage import CRITICAL, FULL, LEVELS, LOW, MINUTE_NS, PLENTY
 
 if TYPE_CHECKING:
@@ -72,14 +72,13 @@ class Advice(NamedTuple):
 
     text: str
     arguments: dict[str, str]
+    """As :func:`recorder.voice.sounds.spoken_argument` takes them."""
 
 
 @dataclass(slots=True)
 class Adviser:
     """Remembers what has been said."""
 
-    language: str = "zh"
-    """In which numbers are put into words: the first language of the voice."""
     _level: str = PLENTY
     _minutes: int = 0
     """Said with the last warning of this level."""
@@ -115,7 +114,7 @@ class Adviser:
             return []
         self._level, self._minutes = level, minutes
         if level == LOW:
-            return [Advice("cue.storage.low", {"minutes": speech.count(minutes, self.language)})]
+            return [Advice("cue.storage.low", {"minutes": f"count:{minutes}"})]
         return [Advice("cue.storage.critical" if level == CRITICAL else "cue.storage.full", {})]
 
     def _clocks(self, facts: Facts) -> list[Advice]:
@@ -128,13 +127,7 @@ class Adviser:
         if before == "unset":
             return [Advice("cue.clock.set", {})]  # the step that set it is no news of its own
         moved = sum(steps)
-        return [Advice("cue.clock.stepped", {"offset": self._offset(moved)})] if moved else []
-
-    def _offset(self, step_ns: int) -> str:
-        length = speech.length(abs(step_ns), self.language)
-        if self.language == "zh":
-            return length
-        return f"{length} {'forward' if step_ns > 0 else 'back'}"
+        return [Advice("cue.clock.stepped", {"offset": f"length:{abs(moved)}"})] if moved else []
 
     def _uploads(self, uploads: Uploads | None, now_ns: int) -> list[Advice]:
         if uploads is None:
@@ -146,10 +139,10 @@ class Adviser:
         for text, count, arguments in (
             ("cue.upload.overdue", uploads.overdue, {}),
             ("cue.upload.overdue.return", uploads.overdue_return, {}),
-            ("cue.upload.soon", uploads.soon, {"hours": speech.count(uploads.soon_hours, self.language)}),
+            ("cue.upload.soon", uploads.soon, {"hours": f"count:{uploads.soon_hours}"}),
         ):
             if count and self._again(text, UPLOAD_EVERY_NS, now_ns):
-                found.append(Advice(text, {"count": speech.count(count, self.language)} | arguments))
+                found.append(Advice(text, {"count": f"count:{count}"} | arguments))
         return found
 
     def _certificate(self, facts: Facts, now_ns: int) -> list[Advice]:
@@ -159,7 +152,7 @@ class Adviser:
         if not self._again("cue.certificate.expiring", CERTIFICATE_EVERY_NS, now_ns):
             return []
         day = datetime.fromtimestamp(until // 10**9, UTC).astimezone(texts.BEIJING).date()
-        return [Advice("cue.certificate.expiring", {"date": speech.day(day, self.language)})]
+        return [Advice("cue.certificate.expiring", {"date": f"day:{day}"})]
 
     def _again(self, text: str, every_ns: int, now_ns: int) -> bool:
         said_ns = self._said_ns.get(text)

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("recorder.spool.commands:check", "检查存储  Check the spool"),
     "source": ("recorder.source.commands:source", "运行摄录部件  Run one camera or microphone"),
     "voice": ("recorder.voice.commands:voice", "运行语音服务  Run the voice of this device"),
+    "position": ("recorder.position.commands:position", "运行定位服务  Ask gpsd where this device is"),
     "uplink": ("uplink.device.commands:uplink", "运行上传服务  Run the uplink"),
     "central": ("uplink.central.commands:central", "中心端  The central store"),
     "export": ("uplink.central.commands:export", "导出复制件  Export a package from the store"),

@@ -183,9 +183,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
             found.append("spool.restore_window_hours: cannot be negative")
         if len(self.streams) > MAX_STREAMS:
             found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
-        found += _voice_problems(self.voice)
-        if self.position is not None and not _ADDRESS.fullmatch(self.position.gpsd):
-            found.append(f"position.gpsd: {self.position.gpsd!r} is not a host and a port, such as 127.0.0.1:2947")
+        found += [*_voice_problems(self.voice), *_position_problems(self.position)]
         if not self.streams:
             found.append("streams: there is none, so nothing would be recorded")
         names = [stream.name for stream in self.streams]
@@ -207,6 +205,12 @@ def _voice_problems(voice: VoiceSection | None) -> list[str]:
         if not 0 <= value <= 1:
             found.append(f"voice.{name}: {value} is not between 0 and 1")
     return found
+
+
+def _position_problems(position: PositionSection | None) -> list[str]:
+    if position is None or _ADDRESS.fullmatch(position.gpsd):
+        return []
+    return [f"position.gpsd: {position.gpsd!r} is not a host and a port, such as 127.0.0.1:2947"]
 
 
 def _stream_problems(stream: StreamSection) -> list[str]:

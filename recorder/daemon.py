@@ -21,14 +21,16 @@ from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, re
 from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
+from recorder.position.messages import SOCKET_NAME as POSITION_SOCKET_NAME
 from recorder.session import State
 from recorder.source import link
 from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
 from recorder.status import status
 from recorder.stream import Slot, StreamRecorder
-from recorder.supervisor import Supervisor, source_child, voice_child
+from recorder.supervisor import Supervisor, position_child, source_child, voice_child
 from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
+from recorder.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from recorder.clock import Clock
@@ -76,6 +78,8 @@ class Daemon:
         ]
         if config.voice is not None and config.voice.spawn:
             children.append(voice_child())
+        if config.position is not None and config.position.spawn:
+            children.append(position_child())
         self.supervisor = Supervisor(config_path, self.run_folder, children)
         agency = _agency_policy(policy_file)
         self.speaker: Speaker | None = None
@@ -85,6 +89,7 @@ class Daemon:
             name: Conduct(stream, agency, spool, clock, self._teller_of(stream))
             for name, stream in self.streams.items()
         }
+        self.whereabouts = Whereabouts(self.conducts.values(), clock) if config.position is not None else None
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -121,10 +126,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
         self._selector.register(waked, selectors.EVENT_READ, lambda: waked.recv(64))
-        self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
-        self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
-        if self.speaker is not None:
-            self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
+        self._listen_all()
         waking = listen_datagrams(self.run_folder / "wake.sock")
         self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
         self._careful(self._recover)
@@ -186,6 +188,8 @@ class Daemon:
             self._careful(self.speaker.tick)
         for conduct in self.conducts.values():
             self._careful(conduct.tick)
+        if self.whereabouts is not None:
+            self._careful(self.whereabouts.tick)
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -266,6 +270,14 @@ class Daemon:
             stream.disk_full()
 
     # -- sockets -------------------------------------------------------------------------------------------------
+
+    def _listen_all(self) -> None:
+        self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
+        self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
+        if self.speaker is not None:
+            self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
+        if self.whereabouts is not None:
+            self._listen(listen(self.run_folder / POSITION_SOCKET_NAME), self._accept_position)
 
     def _listen(self, server: socket.socket, accept: Any) -> None:
         self._selector.register(server, selectors.EVENT_READ, lambda: accept(server))
@@ -362,6 +374,21 @@ class Daemon:
     def _teller_of(self, stream: StreamRecorder) -> Speaker | Teller:
         """In a hall that is recorded all day a sign tells, and nothing is spoken."""
         return Teller() if self.speaker is None or stream.section.mode == "continuous" else self.speaker
+
+    def _accept_position(self, server: socket.socket) -> None:
+        connection = accept(server)
+        if connection is None or self.whereabouts is None:
+            return
+        whereabouts = self.whereabouts
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._position(whereabouts, connection))
+        whereabouts.accept(connection)
+
+    def _position(self, whereabouts: Whereabouts, connection: socket.socket) -> None:
+        try:
+            if not whereabouts.receive(connection):
+                self._forget(connection)
+        except DiskFullError as error:
+            self._disk_full(str(error))
 
     def _accept_control(self, server: socket.socket) -> None:
         connection = accept(server)

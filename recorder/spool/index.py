@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recorder.evidence.records import Record
     from recorder.spool.logfile import Frame
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 OUTSTANDING: Final = 0
 """On the device, without a receipt."""
@@ -31,6 +31,8 @@ LINGERING: Final = 2
 """Receipted; kept as long as room and the restore window permit."""
 GONE: Final = 3
 """Freed."""
+
+_ASKED_FOR: Final = (records.Check, records.Deferral, records.Return)
 
 _SCHEMA: Final = f"""
 CREATE TABLE meta (
@@ -66,6 +68,7 @@ CREATE TABLE media (
     PRIMARY KEY (log, sequence)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX media_number ON media (log, media);
+CREATE INDEX media_outstanding ON media (log, sequence) WHERE state = {OUTSTANDING};
 CREATE INDEX media_lingering ON media (receipt_utc_ns) WHERE state = {LINGERING};
 
 CREATE TABLE totals (
@@ -106,6 +109,15 @@ CREATE TABLE positions (
     fell_to INTEGER NOT NULL,         -- sequence to which the store last fell back; 0 if it never did
     fell_utc_ns INTEGER NOT NULL,     -- the store's time when it said so; older receipts from there on count no more
     PRIMARY KEY (store, log)
+) WITHOUT ROWID;
+
+CREATE TABLE kinds (
+    kind TEXT NOT NULL,               -- of a record that is asked for later: check, deferral, return
+    utc_ns INTEGER NOT NULL,          -- its claimed time
+    log BLOB NOT NULL,                -- log id
+    sequence INTEGER NOT NULL,
+    record_offset INTEGER NOT NULL,   -- where it begins in the log file
+    PRIMARY KEY (kind, utc_ns, log, sequence)
 ) WITHOUT ROWID;
 
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -230,6 +242,8 @@ class Index:
                     self._add_media(frame, record, record.file)
                 if record.session is not None:
                     self._add_to_session(frame, record, record.session)
+                if isinstance(record.body, _ASKED_FOR):
+                    self._add_kind(frame, record)
             if head is None:
                 self._db.execute("UPDATE logs SET indexed_size_bytes = ? WHERE log = ?", (indexed_size_bytes, log))
                 return
@@ -285,6 +299,21 @@ class Index:
                 (record.sequence, record.utc_ns, session),
             )
 
+    def _add_kind(self, frame: Frame, record: Record) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO kinds VALUES (?, ?, ?, ?, ?)",
+            (record.kind, record.utc_ns, record.log, record.sequence, frame.offset),
+        )
+
+    def newest(self, kind: str, limit: int) -> list[tuple[bytes, int]]:
+        """Return log and offset of the newest records of a kind that is asked for later, newest first."""
+        return [
+            (log, offset)
+            for log, offset in self._rows(
+                "SELECT log, record_offset FROM kinds WHERE kind = ? ORDER BY utc_ns DESC LIMIT ?", kind, limit
+            )
+        ]
+
     def settle(self, log: bytes, media_settled: int) -> None:
         """Remember that every file numbered below has been looked at after the last crash."""
         with self._db.atomic():
@@ -335,6 +364,18 @@ class Index:
     def sessions(self, limit: int) -> list[SessionRow]:
         """Return the newest sessions, newest first."""
         return self._sessions("ORDER BY opened_utc_ns DESC LIMIT ?", limit)
+
+    def unreceived_sessions(self, limit: int) -> list[SessionRow]:
+        """Return closed sessions of which a record or a file has no receipt, oldest first."""
+        return self._sessions(
+            f"""WHERE close_sequence IS NOT NULL AND (
+                EXISTS (SELECT 1 FROM media WHERE media.log = sessions.log AND state = {OUTSTANDING}
+                    AND sequence BETWEEN sessions.open_sequence AND sessions.close_sequence)
+                OR close_sequence >= (SELECT COALESCE(MAX(next_sequence), 0) FROM positions
+                    WHERE positions.log = sessions.log))
+            ORDER BY opened_utc_ns LIMIT ?""",  # noqa: S608 - constants only
+            limit,
+        )
 
     def _sessions(self, which: str, *values: Any) -> list[SessionRow]:
         rows = self._rows(f"SELECT {', '.join(SessionRow._fields)} FROM sessions {which}", *values)  # noqa: S608

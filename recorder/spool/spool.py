@@ -465,6 +465,16 @@ class Spool:
         """Return the newest sessions, newest first."""
         return self._keeper.ask(lambda one: one.sessions(limit))
 
+    def unreceived_sessions(self, limit: int) -> list[tuple[SessionRow, Record]]:
+        """Return closed sessions that no store has received whole, oldest first, each with its newest record."""
+        rows = self._keeper.ask(lambda one: one.unreceived_sessions(limit))
+        return [(row, self._record_at(row.log, row.last_offset)) for row in rows if row.log in self._files]
+
+    def newest(self, kind: str, limit: int) -> list[Record]:
+        """Return the newest ``check``, ``deferral`` or ``return`` records, newest first."""
+        rows = self._keeper.ask(lambda one: one.newest(kind, limit))
+        return [self._record_at(log_id, offset) for log_id, offset in rows if log_id in self._files]
+
     def free_bytes(self) -> int:
         """Return the room on the spool's file system, the reserve not counted."""
         return free_bytes(self.layout.root)

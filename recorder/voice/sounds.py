@@ -6,9 +6,11 @@ is in its folder ``rendered``. Texts with something to fill in (a reason, a code
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import wave
+from datetime import date
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder.errors import RecorderError
@@ -189,7 +191,7 @@ def spoken_argument(value: str, language: str) -> str:
 
     Args:
         value: ``length:`` and nanoseconds, ``count:`` and a number, ``digits:`` and a number that is read digit by
-            digit, the id of a text, or the words themselves.
+            digit, ``day:`` and a date (2026-10-01), the id of a text, or the words themselves.
         language: ``zh`` or ``en``.
     """
     kind, _, rest = value.partition(":")
@@ -199,6 +201,9 @@ def spoken_argument(value: str, language: str) -> str:
         return speech.count(int(rest), language)
     if kind == "digits":
         return speech.digits(rest, language)
+    if kind == "day":
+        with contextlib.suppress(ValueError):
+            return speech.day(date.fromisoformat(rest), language)
     return texts.text(value, language) if texts.known(value) else value
 
 
