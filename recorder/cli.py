@@ -21,6 +21,7 @@ COMMANDS = {
     "mark": ("recorder.commands:mark", "标记  Point out a moment"),
     "details": ("recorder.commands:details", "登记  Put particulars on record"),
     "again": ("recorder.commands:again", "再次告知  Announce again, for a party that arrives"),
+    "doctor": ("recorder.doctor_command:doctor", "勤前检查  Check this device before duty"),
     "status": ("recorder.commands:status", "设备状态  State of this device"),
     "check": ("recorder.spool.commands:check", "检查存储  Check the spool"),
     "source": ("recorder.source.commands:source", "运行摄录部件  Run one camera or microphone"),

@@ -108,6 +108,10 @@ class SpoolSection(Section, frozen=True, kw_only=True):
     """Class of receipt that permits freeing: ``stored`` or ``secured``."""
     warn_minutes: int = 60
     """Warn when there is room for fewer minutes."""
+    critical_minutes: int = 10
+    """Warn that another device is needed."""
+    duty_minutes: int = 120
+    """A device with less room than that is not fit for duty: one session must have it."""
 
 
 class UplinkSection(Section, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from recorder.conduct import Conduct, Teller
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
 from recorder.evidence import policy as policies
 from recorder.evidence import records
+from recorder.health import Health
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
 from recorder.position.messages import SOCKET_NAME as POSITION_SOCKET_NAME
 from recorder.session import State
@@ -90,6 +91,7 @@ class Daemon:
             for name, stream in self.streams.items()
         }
         self.whereabouts = Whereabouts(self.conducts.values(), clock) if config.position is not None else None
+        self.health = Health(config, self.conducts, spool, clock, self.speaker, self.whereabouts)
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -114,6 +116,7 @@ class Daemon:
             "mark": self._mark,
             "details": self._details,
             "again": self._again,
+            "check": self._check,
             "status": lambda _request: status(self),
         }
 
@@ -148,7 +151,7 @@ class Daemon:
                 self._careful(self._heads)
             if self.spool.records_count != before:
                 wake(self.run_folder / "uplink.sock")
-        self._careful(self._heads)
+        self._careful(lambda: self._heads(off=True))
         for stream in self.streams.values():
             stream.dismiss_sources()
         self.supervisor.stop()
@@ -179,7 +182,10 @@ class Daemon:
     def _tick(self) -> None:
         now = self.clock.boottime_ns()
         self.supervisor.tick(now)
-        self._due_clock += self._clock_watch.tick()
+        moved = self._clock_watch.tick()
+        self._due_clock += moved
+        for one in moved:
+            self.health.stepped(one.step_ns or 0)
         if self._due_clock:
             self._careful(self._sign_clock)
         for stream in self.streams.values():
@@ -190,6 +196,7 @@ class Daemon:
             self._careful(conduct.tick)
         if self.whereabouts is not None:
             self._careful(self.whereabouts.tick)
+        self._careful(lambda: self.health.tick(full=self._full or self.spool.full))
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -225,7 +232,7 @@ class Daemon:
                 if conduct.stream.session is None and self._ending is None:
                     self._careful(lambda one=conduct: one.start("start-up"))
 
-    def _heads(self) -> None:
+    def _heads(self, *, off: bool = False) -> None:
         """Write where every stream's log stands into the device log."""
         recording = any(stream.session is not None for stream in self.streams.values())
         self._heads_due_ns = self.clock.boottime_ns() + (HEADS_RECORDING_NS if recording else HEADS_IDLE_NS)
@@ -233,7 +240,7 @@ class Daemon:
             (stream.number, self.spool.log_id(stream.number), *self.spool.head(stream.number))
             for stream in self.streams.values()
         ]
-        body = records.Heads(heads=heads, receipt_sha256=self.spool.newest_receipt_sha256)
+        body = records.Heads(heads=heads, off=off, receipt_sha256=self.spool.newest_receipt_sha256)
         self.spool.append(0, None, [body])
 
     def _hear(self, number: int, _frame: object) -> None:
@@ -334,6 +341,9 @@ class Daemon:
             for message, payload in messages:
                 if isinstance(message, link.Heard):
                     self._heard(message)
+                    continue
+                if isinstance(message, link.Probed):
+                    self.health.probed(stream, slot, message)
                     continue
                 stream.received(slot, message, payload)
         except PeerLostError as error:
@@ -492,6 +502,10 @@ class Daemon:
             raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
         conduct.add_details(stated)
         return _answer(conduct)
+
+    def _check(self, request: dict[str, Any]) -> dict[str, Any]:
+        number = request.get("number")
+        return self.health.check(number if isinstance(number, int) else None)
 
     def _again(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)

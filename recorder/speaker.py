@@ -13,6 +13,7 @@ from recorder.announce import Announcer, Cue, Listen, Sign, Speak
 from recorder.source import link
 from recorder.voice.messages import Order, VoiceError
 from recorder.voice.peer import VoicePeer
+from recorder.voice.tones import CHECK_TEXT
 
 if TYPE_CHECKING:
     import socket
@@ -64,6 +65,7 @@ class Speaker:
         """Streams whose session has not been announced, and when it must be at the latest."""
         self._held: dict[int, list[tuple[str, dict[str, str]]]] = {}
         """What is to be said behind such an announcement."""
+        self._check_done: Callable[[str], None] = lambda _how: None
         self._began_ns = clock.boottime_ns()
 
     @property
@@ -131,6 +133,16 @@ class Speaker:
     def say_again(self, stream: StreamRecorder) -> None:
         """Announce once more, for a party that has just arrived."""
         self.say(stream, self._policy.announcement.again)
+
+    def check(self, stream: StreamRecorder, done: Callable[[str], None]) -> None:
+        """Play a sound that the stream's microphone is to hear, outside of any session; nothing of it is signed.
+
+        Args:
+            stream: Whose microphone listens.
+            done: Called with what came of it, as in an announcement's ``heard``.
+        """
+        self._check_done = done
+        self._say(stream, CHECK_TEXT)
 
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Say whether a stream records a quiet matter: cues are then light and vibration alone."""
@@ -204,6 +216,9 @@ class Speaker:
             self._peer.hang_up()  # the loop then reads its end, and the order has failed
 
     def _sign(self, number: int, body: Announcement) -> None:
+        if body.text == CHECK_TEXT:
+            self._check_done(body.heard)
+            return
         stream = self._streams[number]
         log.log(
             logging.WARNING if body.heard == "not-heard" else logging.INFO,

@@ -30,6 +30,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "unreceipted_size_bytes": size_bytes,
         "free_size_bytes": daemon.spool.free_bytes(),
         "voice": daemon.speaker is not None and daemon.speaker.present,
+        **daemon.health.status(),
         "position": daemon.whereabouts.status() if daemon.whereabouts is not None else None,
         "sources_run_by_the_recorder": bool(daemon.supervisor.children),
     }

@@ -61,6 +61,8 @@ MAX_CAUSE: Final = 40
 """Longest id of a cause, in characters."""
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
+CHECK_HOLDS_NS: Final = 86_400_000_000_000
+"""A session names the check before duty of the day before it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
 
 
@@ -153,6 +155,12 @@ class StreamRecorder:
         """Sessions that have been closed, and why, for whoever takes them away."""
         self._next: tuple[bytes, Open, Ending | None] | None = None
         """A session that begins as soon as the present one is closed, and its end, if that has been ordered too."""
+        self.checked: tuple[str, int] | None = None
+        """Result and UTC of the newest check before duty."""
+        self.written_size_bytes = 0
+        """Media written since the recorder started."""
+        self._idle_since_ns = clock.boottime_ns()
+        """Since when nothing has been recorded."""
         self._spool = spool
         self._clock = clock
         self._policy_sha256 = policy_sha256
@@ -184,6 +192,7 @@ class StreamRecorder:
         epoch = secrets.token_bytes(16)
         zero = self._clock.boottime_ns()
         sequence, sha256 = self._spool.head(0)
+        checked, checked_utc_ns = self._checked_today()
         opened = records.SessionOpen(
             mode=self.section.mode,
             zero_boottime_ns=zero,
@@ -195,6 +204,9 @@ class StreamRecorder:
             must_be_whole=order.must_be_whole,
             linked_session=order.linked_session,
             link_class=order.link_class,
+            idle_since_boottime_ns=self._idle_since_ns,
+            checked=checked,
+            checked_utc_ns=checked_utc_ns,
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
         written = self._spool.append(self.number, session_id, [opened, _media_key(epoch)])
@@ -219,6 +231,11 @@ class StreamRecorder:
         )
         for slot in self.slots.values():
             self._start(slot)
+
+    def _checked_today(self) -> tuple[str | None, int | None]:
+        if self.checked is None or not 0 <= self._clock.now().utc_ns - self.checked[1] < CHECK_HOLDS_NS:
+            return None, None
+        return self.checked
 
     def sign(self, bodies: Sequence[Body]) -> None:
         """Sign records into the open session.
@@ -401,6 +418,7 @@ class StreamRecorder:
             session.last_bodies = [*gaps, close]
         self._sign_close(session.id, session.last_bodies)
         self.session = None
+        self._idle_since_ns = self._clock.boottime_ns()
         for slot in self.slots.values():
             slot.started = slot.has_init = slot.flows = False
         if self._next is not None:
@@ -582,6 +600,13 @@ class StreamRecorder:
         session = self.session
         return session.gaps.begun if session is not None and session.off is None else frozenset()
 
+    def probe(self, order: link.Probe) -> list[str]:
+        """Have the connected sources count what they deliver; return which were asked."""
+        asked = [slot for slot in self.slots.values() if slot.peer is not None]
+        for slot in asked:
+            self._send(slot, order)
+        return [slot.name for slot in asked]
+
     @property
     def can_listen(self) -> bool:
         """Whether a microphone is configured that can listen for an announcement."""
@@ -720,6 +745,7 @@ class StreamRecorder:
             elif isinstance(action, Append):
                 assert session.file is not None  # noqa: S101 - begun before
                 session.file.append(stored.encode_account(action.account), action.fragment)
+                self.written_size_bytes += len(action.fragment)
                 session.end_boottime_ns = max(session.end_boottime_ns, action.account.end_boottime_ns)
                 session.gaps.flows([track for track in action.tracks if track not in holes])
             elif isinstance(action, End):
