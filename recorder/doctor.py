@@ -88,6 +88,8 @@ class Condition(NamedTuple):
     """``heard``, ``not-heard`` or ``not-checked``: the sound that the loudspeaker played, by the microphone."""
     battery: Battery | None = None
     """None where there is none."""
+    position: str | None = None
+    """``fix``, ``no-fix`` or ``no-gpsd``; None where none is configured."""
     satellite_offset_ns: int | None = None
     certificate: str = "proved"
     """``proved``, ``unproved`` or ``unknown``."""
@@ -120,6 +122,7 @@ def judge(found: Condition) -> list[Item]:
         _certificate(found),
         _uplink(found),
         _pending(found),
+        _position(found),
     ]
 
 
@@ -220,3 +223,10 @@ def _pending(found: Condition) -> Item:
         return Item("pending", SKIPPED)
     faults = ["upload_overdue"] * bool(uploads.overdue + uploads.overdue_return) + ["upload_soon"] * bool(uploads.soon)
     return _item("pending", faults, count=uploads.pending, due_utc_ns=uploads.first_due_utc_ns)
+
+
+def _position(found: Condition) -> Item:
+    if found.position is None:
+        return Item("position", SKIPPED)
+    # Under a roof there is no fix, and nothing is wrong with that.
+    return _item("position", ["position_absent"] * (found.position == "no-gpsd"), position=found.position)

@@ -85,10 +85,9 @@ def _words(item: dict[str, Any], language: str) -> str:
     if "offset_ns" in values:
         length = texts.length(abs(values["offset_ns"]), language)
         found.insert(0, texts.text("doctor.satellite", language, length=length))
-    figures = _figures(item["name"], values, language)
-    if figures and (item["state"] == PASSED or item["name"] in ("battery", "storage", "keys", "pending")):
-        found.insert(0, figures)
-    return ("" if language == "zh" else " ").join(found)
+    if item["state"] == PASSED or item["name"] in _FIGURES:
+        found.insert(0, _figures(item["name"], values, language))
+    return ("" if language == "zh" else " ").join(one for one in found if one)
 
 
 def _figures(name: str, values: dict[str, Any], language: str) -> str:
@@ -117,6 +116,8 @@ def _pending(values: dict[str, Any], language: str) -> str:
     return said if due is None else said + texts.text("doctor.pending_due", language, due=due)
 
 
+_FIGURES: Final = ("battery", "storage", "keys", "pending")
+"""Items of which the figures are worth knowing, whatever else is said of them."""
 _SAY: Final[dict[str, Callable[[dict[str, Any], str], str]]] = {
     "battery": _battery,
     "storage": lambda values, language: texts.text(
@@ -126,6 +127,7 @@ _SAY: Final[dict[str, Callable[[dict[str, Any], str], str]]] = {
     "speaker": _speaker,
     "keys": _keys,
     "pending": _pending,
+    "position": lambda values, language: texts.text(f"doctor.position.{values['position']}", language),
 }
 
 

@@ -276,6 +276,7 @@ class Health:
             ),
             speaker=speaker,
             loop=check.loop or "not-heard",
+            position=position.get("state"),
             satellite_offset_ns=position.get("satellite_offset_ns"),
             certificate=self._certificate[0],
             certificate_not_after_utc_ns=self._certificate[1],

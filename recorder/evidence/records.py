@@ -277,8 +277,8 @@ class Check(Body, frozen=True, kw_only=True, omit_defaults=True):
     """Device log only: the check before duty (R15). Each item is named once, in one of the four."""
 
     passed: list[str]
-    """``battery``, ``storage``, ``clock``, ``camera``, ``microphone``, ``speaker``, ``keys``, ``uplink``, ``pending``;
-    what was in order."""
+    """``battery``, ``storage``, ``clock``, ``camera``, ``microphone``, ``speaker``, ``keys``, ``uplink``, ``pending``,
+    ``position``; what was in order."""
     noted: dict[str, str] = {}
     """Item to code of the fault; the device is fit for duty all the same."""
     failed: dict[str, str] = {}

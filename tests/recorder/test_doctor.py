@@ -39,6 +39,7 @@ FIT = Condition(
     certificate_not_after_utc_ns=NOW_NS + 400 * DAY_NS,
     uplink=Link(running=True, connected=True),
     uploads=Uploads(),
+    position="fix",
 )
 
 
@@ -100,6 +101,8 @@ def test_a_fit_device_passes_in_both_languages() -> None:
         ("pending", {"uploads": Uploads(pending=2, soon=1, soon_hours=3)}, "upload_soon", "warn"),
         ("pending", {"uploads": Uploads(pending=2, overdue_return=1)}, "upload_overdue", "warn"),
         ("pending", {"uploads": Uploads(pending=2)}, None, "pass"),
+        ("position", {"position": "no-gpsd"}, "position_absent", "warn"),
+        ("position", {"position": "no-fix"}, None, "pass"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_to_do(
@@ -130,11 +133,17 @@ def test_the_gravest_of_several_is_signed_and_all_are_told() -> None:
 def test_what_a_device_has_not_is_not_checked() -> None:
     items = judge(
         FIT._replace(
-            battery=None, speaker="none", uplink=None, uploads=None, certificate="unknown", sources=(MICROPHONE,)
+            battery=None,
+            speaker="none",
+            uplink=None,
+            uploads=None,
+            certificate="unknown",
+            sources=(MICROPHONE,),
+            position=None,
         )
     )
     body = record(items)
-    assert body.skipped == ["battery", "camera", "speaker", "keys", "uplink", "pending"]
+    assert body.skipped == ["battery", "camera", "speaker", "keys", "uplink", "pending", "position"]
     assert body.result == "pass"
     assert set(body.passed) | set(body.skipped) == {one.name for one in items}
     assert all(texts.known(f"doctor.{one.name}") for one in items)
