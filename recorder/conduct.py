@@ -176,6 +176,10 @@ class Conduct:
             self._rules.matter = stated.matter
             self._set_quiet(stated.matter)
 
+    def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Tell the officer something that the rules of a session have no part in."""
+        self._speaker.cue(self.stream, text, arguments)
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _recording(self) -> bool:

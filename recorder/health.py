@@ -165,7 +165,7 @@ class Health:
         )
         for advice in self._adviser.look(facts, now_ns):
             for conduct in recording or conducted[:1]:
-                self._cue(conduct, advice.text, advice.arguments)
+                conduct.cue(advice.text, advice.arguments)
 
     def _look_at_room(self, now_ns: int) -> Room:
         try:
@@ -204,12 +204,6 @@ class Health:
             self._certificate = ("unproved", None)
         else:
             self._certificate = ("proved", identity.not_after_utc_ns)
-
-    def _cue(self, conduct: Conduct, text: str, arguments: dict[str, str]) -> None:
-        if self._speaker is not None:
-            self._speaker.cue(conduct.stream, text, arguments)
-        else:
-            log.info("stream %s: cue %s %s", conduct.stream.section.name, text, arguments)
 
     # -- the check before duty -----------------------------------------------------------------------------------
 
@@ -294,12 +288,12 @@ class Health:
     def _tell(self, body: records.Check) -> None:
         conduct = next(iter(self._conducts.values()))
         if body.result == "pass":
-            self._cue(conduct, "cue.ready", {})
+            conduct.cue("cue.ready")
         for code in body.failed.values():
             if code == "storage_short":
-                self._cue(conduct, "cue.storage.low.before_duty", {})
+                conduct.cue("cue.storage.low.before_duty")
             elif (fault := faults.find(code)) is not None:
-                self._cue(conduct, "cue.fault", {"code": f"digits:{fault.number}"})
+                conduct.cue("cue.fault", {"code": f"digits:{fault.number}"})
 
     def _remember(self, record: records.Record | None) -> None:
         """Let the sessions to come name this check."""
