@@ -65,6 +65,11 @@ def test_positions_by_satellite_stand_in_the_report_by_the_device_and_are_one_ev
     assert [claim.basis for _, claim in found.facts.positions()] == ["device"] * 3
 
 
+def test_a_position_that_an_officer_states_in_the_devices_name_is_declared(site: forge.Site) -> None:
+    made = Act(policy=agency("mingshan")).usual().film(count=2).details(2, author="device", position=HERE)
+    assert [claim.basis for _, claim in made.close().report(site).facts.positions()] == ["declared"]
+
+
 @pytest.mark.rule("R6")
 def test_where_nobody_named_the_place_the_position_shows_it(site: forge.Site) -> None:
     made = (

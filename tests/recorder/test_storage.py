@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,14 +103,15 @@ def test_levels_follow_the_minutes_whatever_comes(steps: list[tuple[int, int, bo
             assert room.level == PLENTY
 
 
-def test_a_figure_that_trembles_at_the_threshold_warns_once() -> None:
+@pytest.mark.parametrize(("threshold", "cue"), [(60, "cue.storage.low"), (10, "cue.storage.critical")])
+def test_a_figure_that_trembles_at_the_threshold_warns_once(threshold: int, cue: str) -> None:
     one, adviser, said = storage(), Adviser(), []
     rate = one.expected_rate_bytes_per_s
     for at in range(40):
-        minutes = 61 if at % 2 else 59
+        minutes = threshold + (1 if at % 2 else -1)
         room = one.look(at * SECOND_NS, room_bytes=minutes * 60 * rate, written_bytes=0, recording=True, full=False)
         said += adviser.look(facts(room=room, recording=True, session=b"a"), at * SECOND_NS)
-    assert [one.text for one in said] == ["cue.storage.low"]
+    assert [one.text for one in said] == [cue]
 
 
 # -- what is said ----------------------------------------------------------------------------------------------------
