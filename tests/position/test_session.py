@@ -146,8 +146,11 @@ def test_a_receiver_that_finds_itself_later_gives_the_session_its_position_then(
         assert told(site) == []
         gps.start(track(600))  # gpsd is back at the same port, and now it sees satellites
         site.wait_for(lambda: len(told(site)) == 1, "the first fix is on record", 60)
-        # Satellite time is told, and never set.
-        assert abs(status(site)["satellite_offset_ns"]) > 0
+        # The track is of another hour: that is told, and the clock is not touched.
+        assert abs(status(site)["satellite_offset_ns"]) > 2 * 10**9
+        said = liuhen("status", "--config", site.device_config).stdout
+        assert "定位：已定位" in said
+        assert "设备时间与卫星时间相差" in said
         stop(site)
     assert not [one for one in stream_records(site.spool) if isinstance(one.body, records.Gap)]
 
