@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from keys.apart import identify_apart
+from keys.apart import Examination
 from keys.errors import CertificateError
 from keys.identity import Role, read_der
 from recorder import doctor, uplink_status
@@ -85,6 +85,7 @@ class Health:
         self._room: Room | None = None
         self._uploads: Uploads | None = None
         self._certificate: tuple[str, int | None] = ("unknown", None)
+        self._examination: Examination | None = None
         now_ns = clock.boottime_ns()
         self._due_ns = {"room": now_ns, "uploads": now_ns, "certificate": now_ns + CERTIFICATE_AFTER_NS}
         self._check: _Check | None = None
@@ -111,7 +112,8 @@ class Health:
         if self._is_due("room", now_ns, ROOM_EVERY_NS):
             self._advise(now_ns)
         if self._certificate_is_due(now_ns):
-            self._look_at_certificate()
+            self._examine_certificate()
+        self._look_at_certificate()
         self._go_on_checking(now_ns)
 
     def stepped(self, step_ns: int) -> None:
@@ -136,7 +138,7 @@ class Health:
         return True
 
     def _certificate_is_due(self, now_ns: int) -> bool:
-        # Proving it takes a process of its own and up to some seconds on a small device: not while it records.
+        # Examining it takes a process of its own and some memory for a second: not while something is recorded.
         return not self._recording() and self._is_due("certificate", now_ns, CERTIFICATE_EVERY_NS)
 
     def _recording(self) -> bool:
@@ -194,16 +196,32 @@ class Health:
         except DiskFullError:
             self._uploads = None
 
-    def _look_at_certificate(self) -> None:
+    def _examine_certificate(self) -> None:
+        if self._examination is not None:
+            return
         keys = self._config.keys
         try:
             authorities = [Path(path) for path in keys.authority]
-            identity = identify_apart(authorities, read_der(Path(keys.certificate)), Role.SIGNING, [])
+            self._examination = Examination(authorities, read_der(Path(keys.certificate)), Role.SIGNING)
         except CertificateError as error:
-            log.warning("the certificate: %s", error)
-            self._certificate = ("unproved", None)
-        else:
+            self._unproved(error)
+
+    def _look_at_certificate(self) -> None:
+        if self._examination is None:
+            return
+        try:
+            identity = self._examination.answer()
+        except CertificateError as error:
+            self._examination = None
+            self._unproved(error)
+            return
+        if identity is not None:
+            self._examination = None
             self._certificate = ("proved", identity.not_after_utc_ns)
+
+    def _unproved(self, error: CertificateError) -> None:
+        log.warning("the certificate: %s", error)
+        self._certificate = ("unproved", None)
 
     # -- the check before duty -----------------------------------------------------------------------------------
 
@@ -223,6 +241,8 @@ class Health:
 
     def _begin(self) -> None:
         self._checks += 1
+        if not self._recording():
+            self._examine_certificate()
         check = self._check = _Check(self._checks, self._clock.boottime_ns(), "not-checked")
         order = link.Probe(number=check.number, length_ms=PROBE_MS)
         for name, conduct in self._conducts.items():
@@ -238,12 +258,10 @@ class Health:
         if check is None:
             return
         over = now_ns - check.started_ns > CHECK_LONGEST_NS
-        if not over and (check.awaited or not check.loop):
+        if not over and (check.awaited or not check.loop or self._examination is not None):
             return
         self._look_at_room(now_ns)
         self._look_at_uploads()
-        if not self._recording():
-            self._look_at_certificate()
         items = doctor.judge(self._condition(check))
         body = doctor.record(items)
         self._check = None
