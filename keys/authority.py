@@ -136,7 +136,7 @@ def write_site(
 ) -> Authority:
     """Make the keys of a whole small site below ``folder``.
 
-    ``authority.crt``; ``devices/<id>/{signing,transport}.{key,crt}``; ``central/{receipt,transport}.{key,crt}``;
+    ``authority.crt``; ``devices/<id>/{signing,transport}.{key,crt}``; ``central/{receipt,codes,transport}.{key,crt}``;
     ``broker/broker.{key,crt}``. The authority's own key is not written: a site made this way cannot grow.
     """
     authority = Authority.create(name)
@@ -146,6 +146,7 @@ def write_site(
         write_pair(folder / "devices" / device, "signing", authority, Role.SIGNING, device)
         write_pair(folder / "devices" / device, "transport", authority, Role.TRANSPORT, device)
     write_pair(folder / "central", "receipt", authority, Role.RECEIPT, store)
+    write_pair(folder / "central", "codes", authority, Role.CODES, store)
     write_pair(folder / "central", "transport", authority, Role.CENTRAL, store)
     write_pair(folder / "broker", "broker", authority, Role.BROKER, "broker-1", hosts=hosts)
     return authority

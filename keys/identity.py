@@ -36,6 +36,8 @@ class Role(Enum):
     """Signs receipts and attestations of one central store."""
     OPENING = ("store", f"{_ARC}.3")
     """Opens sealed media at one central store."""
+    CODES = ("store", f"{_ARC}.4")
+    """Signs the codes that are shown to a recorder's lens: tasks and officers' cards of one central store."""
     CENTRAL = ("central", _CLIENT_AUTH)
     """Logs a central worker in at the broker."""
     BROKER = ("broker", _SERVER_AUTH)

@@ -57,7 +57,7 @@ def record(config_path: Path) -> None:
 @click.option("--matter", help="执法事项  What is being enforced, for example on_site_inspection")
 def start(config_path: Path, stream: str | None, matter: str | None) -> None:
     """Begin a recording."""
-    config, answer = _ask(config_path, {"command": "start", "stream": stream, "matter": matter})
+    config, answer = ask_recorder(config_path, {"command": "start", "stream": stream, "matter": matter})
     if answer["session"] is None:
         language = config.device.language
         click.echo(texts.text("say.restart.refused", language) + texts.text("cue.restart.refused.how", language))
@@ -70,7 +70,7 @@ def start(config_path: Path, stream: str | None, matter: str | None) -> None:
 @STREAM
 def press(config_path: Path, stream: str | None) -> None:
     """Press the button shortly: begin, go on, or point out a moment."""
-    config, answer = _ask(config_path, {"command": "press", "stream": stream})
+    config, answer = ask_recorder(config_path, {"command": "press", "stream": stream})
     _say(config, f"{STATES[answer['state']][0]}。", f"{STATES[answer['state']][1]}")
 
 
@@ -83,7 +83,9 @@ def press(config_path: Path, stream: str | None) -> None:
 )
 def stop(config_path: Path, stream: str | None, reason: str, *, over: bool) -> None:
     """End the recording: the work on site is over. A press within the grace goes on."""
-    config, answer = _ask(config_path, {"command": "stop", "stream": stream, "reason": reason, "statement": over})
+    config, answer = ask_recorder(
+        config_path, {"command": "stop", "stream": stream, "reason": reason, "statement": over}
+    )
     number = answer["session"][:8]
     if answer["state"] != "closing":
         _say(config, f"记录结束，编号 {number}。", f"Recording ends, number {number}.")
@@ -102,7 +104,7 @@ def stop(config_path: Path, stream: str | None, reason: str, *, over: bool) -> N
 @click.argument("reason")
 def unsuitable(config_path: Path, stream: str | None, reason: str) -> None:
     """Unsuitable content: the reason is spoken, then nothing is recorded until ``liuhen press``."""
-    config, _ = _ask(config_path, {"command": "unsuitable", "stream": stream, "reason": reason})
+    config, _ = ask_recorder(config_path, {"command": "unsuitable", "stream": stream, "reason": reason})
     _say(
         config,
         f"因{texts.named('notrec', reason)}，口述理由后停止记录；liuhen press 恢复记录。",
@@ -117,7 +119,7 @@ def unsuitable(config_path: Path, stream: str | None, reason: str) -> None:
 @click.argument("marker", default="important")
 def mark(config_path: Path, stream: str | None, marker: str) -> None:
     """Point out a moment of the recording."""
-    config, _ = _ask(config_path, {"command": "mark", "stream": stream, "marker": marker})
+    config, _ = ask_recorder(config_path, {"command": "mark", "stream": stream, "marker": marker})
     named = [texts.named("marker", marker, language) for language in texts.LANGUAGES]
     _say(config, f"已标记：{named[0]}。", f"Marked: {named[1]}.")
 
@@ -135,8 +137,19 @@ def mark(config_path: Path, stream: str | None, marker: str) -> None:
 @click.option("--witness", "witnesses", multiple=True, help="见证人  A witness; repeatable")
 @click.option("--text-record", nargs=2, help="文字记录的种类和编号  Kind and number of the written record")
 @click.option("--note", help="说明  A note")
-def details(config_path: Path, stream: str | None, **stated: Any) -> None:
+@click.option("--after", metavar="SESSION", help="已经结束的记录的编号（可简写）  Of a recording that is over: its id")
+def details(config_path: Path, stream: str | None, after: str | None, **stated: Any) -> None:
     """Put particulars on record: a sealed file of their own, signed into the recording."""
+    request = {"command": "details", "stream": stream, "details": particulars(stated)}
+    config, answer = ask_recorder(config_path, request | ({"after": after} if after else {}))
+    if after:
+        _say(config, f"已登记为事后补充，编号 {answer['session'][:8]}。", f"Added later to {answer['session'][:8]}.")
+    else:
+        _say(config, "已登记。", "It is on record.")
+
+
+def particulars(stated: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options of a command state, as the control socket takes it."""
     people = [{"role": "party", "name": name} for name in stated.pop("parties")]
     people += [{"role": "witness", "name": name} for name in stated.pop("witnesses")]
     officers = [{"certificate": number} for number in stated.pop("officers")]
@@ -145,8 +158,16 @@ def details(config_path: Path, stream: str | None, **stated: Any) -> None:
     said |= {"people": people} if people else {}
     said |= {"officers": officers} if officers else {}
     said |= {"text_record": {"kind": written[0], "number": written[1]}} if written else {}
-    config, _ = _ask(config_path, {"command": "details", "stream": stream, "details": said})
-    _say(config, "已登记。", "It is on record.")
+    return said
+
+
+@click.command()
+@CONFIG
+@STREAM
+def code(config_path: Path, stream: str | None) -> None:
+    """Speak and show the number and check code that go into the written record."""
+    config, answer = ask_recorder(config_path, {"command": "code", "stream": stream})
+    click.echo(texts.text(answer["text"], config.device.language, number=answer["number"], code=answer["code"]))
 
 
 @click.command()
@@ -154,7 +175,7 @@ def details(config_path: Path, stream: str | None, **stated: Any) -> None:
 @STREAM
 def again(config_path: Path, stream: str | None) -> None:
     """Announce once more that recording is in progress."""
-    config, _ = _ask(config_path, {"command": "again", "stream": stream})
+    config, _ = ask_recorder(config_path, {"command": "again", "stream": stream})
     _say(config, "正在再次告知。", "The announcement is being repeated.")
 
 
@@ -163,7 +184,7 @@ def again(config_path: Path, stream: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="机器可读  For programs")
 def status(config_path: Path, *, as_json: bool) -> None:
     """Say what this device is doing."""
-    config, answer = _ask(config_path, {"command": "status"})
+    config, answer = ask_recorder(config_path, {"command": "status"})
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
         return
@@ -184,9 +205,22 @@ def status(config_path: Path, *, as_json: bool) -> None:
                 else f", number {stream['session'][:8]}, {seconds} s"
             )
         click.echo(line)
+        if stream["last_code"]:
+            last = stream["last_code"]
+            _say(
+                config,
+                f"    上次记录编号 {last['number']}，核验码 {last['code']}",
+                f"    last recording: number {last['number']}, check code {last['code']}",
+            )
         for name, source in stream["sources"].items():
             if not source["connected"]:
                 _say(config, f"    {name}：未连接", f"    {name}: not connected")
+            elif source["codes"] == "missing":
+                _say(
+                    config,
+                    f"    {name}：未安装 zxing-cpp，不能读取二维码",
+                    f"    {name}: zxing-cpp is not installed, so codes are not read",
+                )
     _say_health(config, answer)
     if answer["unreceipted_files"] is None:
         _say(config, "  存储空间已满。", "  The disk is full.")
@@ -226,7 +260,12 @@ def _say_health(config: DeviceConfig, answer: dict[str, Any]) -> None:
             _say(config, f"  设备时间与卫星时间相差{length}", f"  Satellite time differs by {length}")
 
 
-def _ask(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict[str, Any]]:
+def ask_recorder(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict[str, Any]]:
+    """Return the device's configuration and its recorder's answer.
+
+    Raises:
+        ClickException: it refused, or does not answer.
+    """
     config = load(config_path, DeviceConfig)
     try:
         return config, ask(Path(config.device.run), request)

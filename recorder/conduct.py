@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recorder.clock import Clock
     from recorder.evidence.details import SessionDetails
     from recorder.evidence.policy import Policy as AgencyPolicy
+    from recorder.recital import Given
     from recorder.session import Order
     from recorder.spool.media import FileFacts
     from recorder.spool.spool import Spool
@@ -37,6 +38,11 @@ class Speaks(Protocol):
     def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
 
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Speak to everyone present about a session that is over."""
+
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Say whether a quiet matter is recorded."""
 
@@ -45,10 +51,17 @@ class Teller:
     """A device without a voice, and a hall, where a sign tells: the log alone."""
 
     def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
-        """Log it."""
-        log.info("stream %s: not spoken: %s %s", stream.section.name, text, arguments or "")
+        """Log it; what is filled in may be a name."""
+        del arguments
+        log.info("stream %s: not spoken: %s", stream.section.name, text)
 
     cue = say
+
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Log it."""
+        self.say(stream, text, {"session": session.hex()} | (arguments or {}))
 
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Nothing sounds anyway."""
@@ -58,14 +71,34 @@ class Conduct:
     """One stream's sessions, as officers, the device and time make them."""
 
     def __init__(
-        self, stream: StreamRecorder, agency: AgencyPolicy, spool: Spool, clock: Clock, speaker: Speaks
+        self,
+        stream: StreamRecorder,
+        agency: AgencyPolicy,
+        spool: Spool,
+        clock: Clock,
+        speaker: Speaks,
+        closed: Callable[[Conduct, bytes, str], None],
+        shown_matter: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """Make one.
+
+        Args:
+            stream: The stream.
+            agency: Its agency's policy.
+            spool: Where the log is.
+            clock: Boot-time.
+            speaker: Tells everyone, and the officer.
+            closed: Called when a session has been closed, with its id and the reason.
+            shown_matter: Tells the matter of a task that was shown to the lens before a start.
+        """
         self.stream = stream
+        self._shown_matter = shown_matter
         self.agency = agency
         self._rules = SessionRules(lawful.session_policy(agency, stream.section.mode))
         self._spool = spool
         self._clock = clock
         self._speaker = speaker
+        self._closed = closed
 
     @property
     def state(self) -> State:
@@ -82,11 +115,26 @@ class Conduct:
         """The session that is open, or begins as soon as the one before is closed."""
         return self._rules.session
 
+    @property
+    def name(self) -> str:
+        """What the stream is called."""
+        return self.stream.section.name
+
+    @property
+    def open_session(self) -> bytes | None:
+        """The session that particulars can be added to now."""
+        return self.stream.session.id if self._recording() and self.stream.session is not None else None
+
+    def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Tell the officer."""
+        self._speaker.cue(self.stream, text, arguments)
+
     # -- what happens --------------------------------------------------------------------------------------------
 
     def recovered(self, found: Recovered | None) -> None:
         """The log has been looked through after a start; ``found`` is the session that goes on."""
-        self.stream.closed.clear()
+        while self.stream.closed:
+            self._closed(self, *self.stream.closed.pop(0))
         now = self._clock.now()
         self._rules.remember(lawful.last_ended(self._spool, self.stream.number, now))
         if found is None:
@@ -108,6 +156,8 @@ class Conduct:
         self._set_quiet(self._rules.matter)
         self._obey(self._rules.tick(now))
         self._obey(self._rules.silent(self.stream.silent, frozenset(self.stream.tracks)))
+        while self.stream.cues:
+            self._speaker.cue(self.stream, self.stream.cues.pop(0))
 
     def spoken(self, text: str) -> None:
         """A text has been spoken to its end."""
@@ -124,13 +174,19 @@ class Conduct:
         now = self._look()
         if matter is None and details is not None:
             matter = details.matter
+        if matter is None:
+            matter = self._shown_matter()
         self._obey(self._rules.start(now, trigger, matter))
         if details is not None and self._recording():
             self.add_details(details, when="start")
 
     def press(self, trigger: str) -> None:
         """Press the button shortly: what it means depends on the state, and always keeps recording."""
-        self._obey(self._rules.press(self._look(), trigger))
+        now = self._look()
+        if self.state is State.IDLE:
+            self.start(trigger)
+        else:
+            self._obey(self._rules.press(now, trigger))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
         """Order the end; it comes after the grace.
@@ -176,9 +232,13 @@ class Conduct:
             self._rules.matter = stated.matter
             self._set_quiet(stated.matter)
 
-    def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
-        """Tell the officer something that the rules of a session have no part in."""
-        self._speaker.cue(self.stream, text, arguments)
+    def recite(self, given: Given) -> None:
+        """Speak a record's number and its check code (R23)."""
+        arguments = {"number": f"digits:{given.code.number}", "code": f"digits:{given.code.groups}"}
+        if self.stream.session is None:
+            self._speaker.say_after(self.stream, given.session, given.text, arguments)
+        else:
+            self._speaker.say(self.stream, given.text, arguments)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -191,6 +251,7 @@ class Conduct:
         while self.stream.closed:
             session, reason = self.stream.closed.pop(0)
             self._obey(self._rules.closed(session, reason, now))
+            self._closed(self, session, reason)
         return now
 
     def _set_quiet(self, matter: str | None) -> None:

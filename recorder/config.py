@@ -56,6 +56,8 @@ class KeysSection(Section, frozen=True, kw_only=True):
     certificate: str
     authority: list[str]
     """Certificate files of the trusted authorities."""
+    codes: list[str] = []
+    """Certificate files of the centre's keys for codes: with them it reads codes that carry no certificate."""
 
 
 class SourceSection(Section, frozen=True, kw_only=True):
@@ -82,6 +84,13 @@ class SourceSection(Section, frozen=True, kw_only=True):
     key_frame_interval_s: float = 2.0
     stall_after_s: float = 3.0
     """Without a frame for so long, the source is replaced."""
+    looks_per_second: float = 2.0
+    """So many pictures are looked at for a covered lens, codes and the like; of those passed through at most one. With
+    0 none is, and sound that passes through is not listened to."""
+    replace_frozen_after_s: float = 30.0
+    """A source whose picture is frozen for so long is replaced; if that does not help, later each time. 0: never."""
+    reads_codes: bool = True
+    """Codes of the centre that are shown to the lens are read, where zxing-cpp is installed."""
     spawn: bool = True
     """The recorder starts it itself; false where systemd does."""
 

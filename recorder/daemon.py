@@ -11,6 +11,7 @@ import logging
 import selectors
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +19,15 @@ from recorder import lawful, notify
 from recorder.clockwatch import ClockWatch
 from recorder.conduct import Conduct, Teller
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
+from recorder.declare import Declarations
 from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.health import Health
+from recorder.issuers import Issuers
+from recorder.lens import Lens
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
 from recorder.position.messages import SOCKET_NAME as POSITION_SOCKET_NAME
+from recorder.recital import Recital
 from recorder.session import State
 from recorder.source import link
 from recorder.speaker import Speaker
@@ -34,8 +39,12 @@ from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
 from recorder.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recorder.clock import Clock
     from recorder.config import DeviceConfig
+    from recorder.evidence.details import SessionDetails
+    from recorder.recital import Given
     from recorder.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -86,8 +95,14 @@ class Daemon:
         self.speaker: Speaker | None = None
         if config.voice is not None:
             self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
+        self.recital = Recital(spool, clock)
+        self.declarations = Declarations(spool, clock, agency)
+        issuers = Issuers([Path(one) for one in config.keys.authority], [Path(one) for one in config.keys.codes])
+        self.lens = Lens(issuers, clock)
         self.conducts = {
-            name: Conduct(stream, agency, spool, clock, self._teller_of(stream))
+            name: Conduct(
+                stream, agency, spool, clock, self._teller_of(stream), self._closed, partial(self.lens.matter, name)
+            )
             for name, stream in self.streams.items()
         }
         self.whereabouts = Whereabouts(self.conducts.values(), clock) if config.position is not None else None
@@ -117,8 +132,14 @@ class Daemon:
             "details": self._details,
             "again": self._again,
             "check": self._check,
+            "not-recorded": lambda request: self._state(request, self.declarations.not_recorded),
+            "unable": lambda request: self._state(request, self.declarations.unable),
+            "defer": lambda request: self.declarations.defer(self.conducts.values(), str(request.get("reason"))),
+            "returned": lambda _request: self.declarations.returned(self.conducts.values()),
             "status": lambda _request: status(self),
         }
+        self._later = {"code": self._code}
+        """Commands whose answer takes a while, and so is given to a function."""
 
     def run(self) -> None:
         """Record until SIGTERM or SIGINT; then close what is open and return."""
@@ -155,6 +176,7 @@ class Daemon:
         for stream in self.streams.values():
             stream.dismiss_sources()
         self.supervisor.stop()
+        self.recital.stop()
         self.spool.close()
         log.info("recorder of %s has stopped", self.config.device.id)
 
@@ -194,6 +216,8 @@ class Daemon:
             self._careful(self.speaker.tick)
         for conduct in self.conducts.values():
             self._careful(conduct.tick)
+        self._careful(self.recital.tick)
+        self._careful(self.lens.tick)
         if self.whereabouts is not None:
             self._careful(self.whereabouts.tick)
         self._careful(lambda: self.health.tick(full=self._full or self.spool.full))
@@ -345,6 +369,9 @@ class Daemon:
                 if isinstance(message, link.Probed):
                     self.health.probed(stream, slot, message)
                     continue
+                if isinstance(message, link.Shown):
+                    self.lens.read(self.conducts[stream.section.name], payload)
+                    continue
                 stream.received(slot, message, payload)
         except PeerLostError as error:
             peer.kill()
@@ -381,6 +408,10 @@ class Daemon:
             if conduct.stream.number == stream:
                 self._careful(lambda one=conduct: one.spoken(text))
 
+    def _closed(self, conduct: Conduct, session: bytes, reason: str) -> None:
+        self.declarations.closed(conduct.stream, session)
+        self.recital.closed(conduct, reason)
+
     def _teller_of(self, stream: StreamRecorder) -> Speaker | Teller:
         """In a hall that is recorded all day a sign tells, and nothing is spoken."""
         return Teller() if self.speaker is None or stream.section.mode == "continuous" else self.speaker
@@ -413,7 +444,8 @@ class Daemon:
             request = peer.receive()
             if request is None:
                 return
-            answer = respond(self._handlers, request)
+            later = self._later.get(request["command"])
+            answer = later(request, peer.answer) if later else respond(self._handlers, request)
         except RefusedError as error:
             answer = refusal(error)
         except DiskFullError as error:
@@ -424,7 +456,8 @@ class Daemon:
             return
         self._silent.pop(peer.socket, None)
         self._selector.unregister(peer.socket)
-        peer.answer(answer)
+        if answer is not None:
+            peer.answer(answer)
 
     def _waked(self, waking: socket.socket) -> None:
         try:
@@ -500,12 +533,22 @@ class Daemon:
         stated = lawful.details_of(request)
         if stated is None:
             raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
+        if request.get("after") is not None:
+            return self.declarations.details_after(self.conducts.values(), str(request["after"]), stated)
         conduct.add_details(stated)
         return _answer(conduct)
 
     def _check(self, request: dict[str, Any]) -> dict[str, Any]:
         number = request.get("number")
         return self.health.check(number if isinstance(number, int) else None)
+
+    def _state(
+        self, request: dict[str, Any], state: Callable[[Conduct, str, SessionDetails], dict[str, Any]]
+    ) -> dict[str, Any]:
+        stated = lawful.details_of(request)
+        if stated is None:
+            raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
+        return state(self._conduct(request), str(request.get("reason")), stated)
 
     def _again(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)
@@ -516,6 +559,18 @@ class Daemon:
             raise RefusedError("voice", "本设备未配置语音。", "This device has no voice configured.")
         self.speaker.say_again(stream)
         return _answer(conduct)
+
+    def _code(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
+        conduct = self._conduct(request)
+
+        def told(given: Given | None) -> None:
+            if given is None:
+                error = RefusedError("code", "核验码计算失败，请再试一次。", "The code could not be made; ask again.")
+                answer(refusal(error))
+            else:
+                answer({"ok": True, "stream": conduct.stream.section.name} | given.plain())
+
+        self.recital.ask(conduct, told)
 
 
 def _answer(conduct: Conduct) -> dict[str, Any]:

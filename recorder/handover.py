@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from recorder.evidence.deadlines import Deadline, HandoverRule
     from recorder.spool.spool import Spool
 
-MOST: Final = 500
-"""More sessions than that are not looked at: it is late enough for each of them."""
+MOST: Final = 100
+"""So many deferrals and returns are looked back at."""
 
 
 def uploads(spool: Spool, rule: Callable[[bytes], HandoverRule], now: Instant) -> Uploads:
@@ -35,11 +35,11 @@ def uploads(spool: Spool, rule: Callable[[bytes], HandoverRule], now: Instant) -
     Raises:
         DiskFullError: the index is behind, and has no room to catch up.
     """
-    waiting = spool.unreceived_sessions(MOST)
+    waiting = spool.past.waiting()
     if not waiting or now.quality == UNSET:
         return Uploads(pending=len(waiting))
-    away = spool.newest("deferral", MOST)
-    back = deadlines.returns_of(spool.newest("return", MOST))
+    away = spool.past.newest("deferral", limit=MOST)
+    back = deadlines.returns_of(spool.past.newest("return", limit=MOST))
     judged = [
         deadlines.judge(
             rule(row.log),

@@ -93,7 +93,7 @@ class Health:
         self._last: dict[str, Any] | None = None
         """Answer to whoever asks for the newest check."""
         try:
-            self._remember(next(iter(spool.newest("check", 1)), None))
+            self._remember(next(iter(spool.past.newest("check")), None))
         except DiskFullError as error:
             log.warning("the newest check before duty is not known: %s", error)
 
@@ -247,7 +247,7 @@ class Health:
         order = link.Probe(number=check.number, length_ms=PROBE_MS)
         for name, conduct in self._conducts.items():
             check.awaited |= {(name, source) for source in conduct.stream.probe(order)}
-        ears = [one.stream for one in self._conducts.values() if one.stream.can_listen]
+        ears = [one.stream for one in self._conducts.values() if one.stream.has_ear]
         # What is played while something is recorded would be on the recording.
         if self._speaker is not None and self._speaker.present and ears and not self._recording():
             check.loop = ""
@@ -282,7 +282,7 @@ class Health:
             clock=now.quality,
             utc_ns=now.utc_ns,
             sources=tuple(
-                _source(name, slot, check.answers.get((name, slot.name)))
+                _source(name, slot, check.answers.get((name, slot.name)), conduct.stream.impairments.seen(slot.name))
                 for name, conduct in self._conducts.items()
                 for slot in conduct.stream.slots.values()
             ),
@@ -330,13 +330,14 @@ class Health:
         }
 
 
-def _source(stream: str, slot: Slot, answer: link.Probed | None) -> doctor.Source:
+def _source(stream: str, slot: Slot, answer: link.Probed | None, impairments: tuple[str, ...]) -> doctor.Source:
     return doctor.Source(
         f"{stream}/{slot.name}",
         tuple(slot.section.tracks),
         slot.peer is not None,
         None if answer is None else answer.frames,
         None if answer is None else answer.peak_millibels,
+        impairments,
     )
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LOOK_BACK: Final = 64
 """So many records before the head of a log are read for the session that ended last; boots may lie behind it."""
 MATTER_IDS: Final = frozenset(MATTERS)
+_BY_THE_DEVICE: Final = {"code", "code_dates_judged"}
+"""What only a code that the recorder has verified puts into details."""
 _RIGHTS: Final = re.compile(r"rights\.(oral|written|both)(\.[a-z+]{1,80})?")
 
 
@@ -54,7 +56,8 @@ def last_ended(spool: Spool, stream: int, now: Instant) -> Ended | None:
             continue
         record = entry.record
         if closing is None:
-            closing = record if isinstance(record.body, SessionClose) else None
+            # What was only stated to be an act that is not recorded is no recording that could be interrupted.
+            closing = record if isinstance(record.body, SessionClose) and record.body.chunks else None
         elif isinstance(record.body, NotRecorded) and record.session == closing.session:
             detail = record.body.reason
             break
@@ -126,7 +129,7 @@ def details_of(request: dict[str, Any]) -> SessionDetails | None:
         encode(found)
     except (msgspec.ValidationError, DetailsError) as error:
         raise _unreadable(str(error)) from error
-    unknown = set(stated) - set(SessionDetails.__struct_fields__)
+    unknown = set(stated) - (set(SessionDetails.__struct_fields__) - _BY_THE_DEVICE)
     if unknown:
         raise _unreadable(f"unknown: {', '.join(sorted(unknown))[:200]}")
     matter_of({"matter": found.matter})

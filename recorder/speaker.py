@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SPOKEN_AFTER: Final = ("say.end.code",)
+"""Texts that are spoken when the session is over; what became of them is signed as a later record of it."""
 SOUND_WITHIN_NS: Final = 2_500_000_000
 """After so long a session is announced even if no sound of it has come: the party is to be told."""
 
@@ -57,7 +59,7 @@ class Speaker:
         self._clock = clock
         self._policy = policy
         self._spoken = spoken
-        self._announcer = Announcer(lambda number: self._streams[number].can_listen)
+        self._announcer = Announcer(self._can_listen)
         self._peer: VoicePeer | None = None
         self._open: dict[int, bytes] = {}
         """Sessions that are known, by stream."""
@@ -65,7 +67,10 @@ class Speaker:
         """Streams whose session has not been announced, and when it must be at the latest."""
         self._held: dict[int, list[tuple[str, dict[str, str]]]] = {}
         """What is to be said behind such an announcement."""
-        self._check_done: Callable[[str], None] = lambda _how: None
+        self._check_done: Callable[[str], None] | None = None
+        """Whoever waits for what comes of the sound of a check."""
+        self._over: dict[int, bytes] = {}
+        """By stream, the session that was spoken of after its end."""
         self._began_ns = clock.boottime_ns()
 
     @property
@@ -126,6 +131,13 @@ class Speaker:
     def _say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         self._obey(self._announcer.say(stream.number, text, arguments or {}, self._clock.boottime_ns()))
 
+    def say_after(
+        self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
+    ) -> None:
+        """Speak to everyone present about a session that is over."""
+        self._over[stream.number] = session
+        self._say(stream, text, arguments)
+
     def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
         self._obey(self._announcer.cue(stream.number, text, arguments or {}, self._clock.boottime_ns()))
@@ -143,6 +155,10 @@ class Speaker:
         """
         self._check_done = done
         self._say(stream, CHECK_TEXT)
+
+    def _can_listen(self, number: int) -> bool:
+        stream = self._streams[number]
+        return stream.can_listen or (self._check_done is not None and stream.has_ear)
 
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Say whether a stream records a quiet matter: cues are then light and vibration alone."""
@@ -217,7 +233,9 @@ class Speaker:
 
     def _sign(self, number: int, body: Announcement) -> None:
         if body.text == CHECK_TEXT:
-            self._check_done(body.heard)
+            done, self._check_done = self._check_done, None
+            if done is not None:
+                done(body.heard)
             return
         stream = self._streams[number]
         log.log(
@@ -227,5 +245,10 @@ class Speaker:
             body.text,
             body.heard,
         )
-        if stream.session is not None:
-            self._spool.append(number, stream.session.id, [body])
+        # Between open and close of a session nothing of another has a place.
+        if body.text in SPOKEN_AFTER:
+            about = self._over.get(number) if stream.session is None else None
+        else:
+            about = stream.session.id if stream.session is not None else None
+        if about is not None:
+            self._spool.append(number, about, [body])

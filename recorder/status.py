@@ -10,6 +10,7 @@ from recorder.spool.errors import DiskFullError
 if TYPE_CHECKING:
     from recorder.conduct import Conduct
     from recorder.daemon import Daemon
+    from recorder.recital import Given
 
 
 def status(daemon: Daemon) -> dict[str, Any]:
@@ -25,7 +26,10 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "device": daemon.config.device.id,
         "clock": now.quality,
         "utc_ns": now.utc_ns,
-        "streams": [_stream(conduct, now.boottime_ns) for conduct in daemon.conducts.values()],
+        "streams": [
+            _stream(conduct, daemon.recital.last.get(conduct.stream.number), now.boottime_ns)
+            for conduct in daemon.conducts.values()
+        ],
         "unreceipted_files": files,
         "unreceipted_size_bytes": size_bytes,
         "free_size_bytes": daemon.spool.free_bytes(),
@@ -36,7 +40,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
     }
 
 
-def _stream(conduct: Conduct, now_boottime_ns: int) -> dict[str, Any]:
+def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict[str, Any]:
     stream = conduct.stream
     session = stream.session
     flowing = {track for slot in stream.slots.values() if slot.flows for track in slot.section.tracks}
@@ -54,11 +58,17 @@ def _stream(conduct: Conduct, now_boottime_ns: int) -> dict[str, Any]:
         "name": stream.section.name,
         "state": state,
         "matter": conduct.matter,
+        "last_code": given.plain() if given is not None else None,
         "session": session.id.hex() if session else None,
         "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,
         "chunks": session.assembler.chunks if session else None,
+        "suffers_from": stream.impairments.lasting,
         "sources": {
-            slot.name: {"connected": slot.peer is not None, "pid": slot.peer.pid if slot.peer else None}
+            slot.name: {
+                "connected": slot.peer is not None,
+                "pid": slot.peer.pid if slot.peer else None,
+                "codes": slot.codes,
+            }
             for slot in stream.slots.values()
         },
     }

@@ -19,6 +19,7 @@ from recorder.assembly import Append, Assembler, Begin, End, FragmentRefusedErro
 from recorder.control import RefusedError
 from recorder.evidence import records, stored
 from recorder.gaps import GapKeeper
+from recorder.impairments import Cue, Impairments, Replace, Sign
 from recorder.peers import PeerLostError
 from recorder.source import link
 from recorder.spool.errors import DiskFullError
@@ -102,6 +103,8 @@ class Slot:
     """A fragment of its present run is on the disk."""
     ended: bool = False
     heard_boottime_ns: int = 0
+    codes: str | None = None
+    """What becomes of codes shown to the lens, as its ``hello`` said."""
 
 
 @dataclass(slots=True)
@@ -135,9 +138,9 @@ class Session:
     ordered_boottime_ns: int = 0
     """When it was ordered."""
     flush_until_ns: int = 0
-    due_gaps: list[records.Gap] = field(default_factory=list)
-    """Gaps that are known and not signed yet: the disk had no room even for records."""
-    last_bodies: list[records.Gap | records.SessionClose] = field(default_factory=list)
+    due: list[records.Gap | records.Fault] = field(default_factory=list)
+    """What is known and not signed yet: the next look at the clock does, or the disk had no room even for records."""
+    last_bodies: list[records.Gap | records.Fault | records.SessionClose] = field(default_factory=list)
     """What closes the session, once that is decided."""
     waits_for_room: bool = False
     """Nothing could be signed: tried again at each look at the clock."""
@@ -153,6 +156,10 @@ class StreamRecorder:
         self.session: Session | None = None
         self.closed: list[tuple[bytes, str]] = []
         """Sessions that have been closed, and why, for whoever takes them away."""
+        patience = {name: round(source.replace_frozen_after_s * 1e9) for name, source in section.sources.items()}
+        self.impairments = Impairments(patience)
+        self.cues: list[str] = []
+        """What the officer is to be told, for whoever takes it away."""
         self._next: tuple[bytes, Open, Ending | None] | None = None
         """A session that begins as soon as the present one is closed, and its end, if that has been ordered too."""
         self.checked: tuple[str, int] | None = None
@@ -191,25 +198,7 @@ class StreamRecorder:
     def _open(self, session_id: bytes, order: Open) -> None:
         epoch = secrets.token_bytes(16)
         zero = self._clock.boottime_ns()
-        sequence, sha256 = self._spool.head(0)
-        checked, checked_utc_ns = self._checked_today()
-        opened = records.SessionOpen(
-            mode=self.section.mode,
-            zero_boottime_ns=zero,
-            policy_sha256=self._policy_sha256,
-            device_head_sequence=sequence,
-            device_head_sha256=sha256,
-            trigger=order.trigger,
-            matter=order.matter,
-            must_be_whole=order.must_be_whole,
-            linked_session=order.linked_session,
-            link_class=order.link_class,
-            idle_since_boottime_ns=self._idle_since_ns,
-            checked=checked,
-            checked_utc_ns=checked_utc_ns,
-            receipt_sha256=self._spool.newest_receipt_sha256,
-        )
-        written = self._spool.append(self.number, session_id, [opened, _media_key(epoch)])
+        written = self._spool.append(self.number, session_id, [self._opening(order, zero), _media_key(epoch)])
         self.session = Session(
             session_id,
             written[0].sequence,
@@ -229,6 +218,7 @@ class StreamRecorder:
             f", {order.link_class}" if order.link_class else "",
             written[0].sequence,
         )
+        self._suffer(self.impairments.opened(zero))
         for slot in self.slots.values():
             self._start(slot)
 
@@ -262,6 +252,42 @@ class StreamRecorder:
         facts = self._spool.write_file(self.number, kind, session.id, session.epoch, content)
         self._spool.append(self.number, session.id, [body(facts)])
 
+    def put_on_record(self, order: Open, content: bytes, bodies: Callable[[FileFacts], Sequence[Body]]) -> bytes:
+        """Open a session and close it at once, with a details file and no media; return its id.
+
+        Args:
+            order: what is to stand in its opening.
+            content: of the details file.
+            bodies: makes what is signed between the two from the facts of the file.
+
+        Raises:
+            RefusedError: a session is open.
+            DiskFullError: there is no room.
+        """
+        if self.session is not None:
+            raise RefusedError("already", "正在记录。", "A recording is under way.")
+        session_id, epoch = secrets.token_bytes(16), secrets.token_bytes(16)
+        now = self._clock.boottime_ns()
+        facts = self._spool.write_file(self.number, "details", session_id, epoch, content)
+        close = self._close_body(
+            self._spool.head(self.number)[0] + 1, 0, now, Ending("done", "command", statement=True)
+        )
+        # All at once: a crash must not leave a session open that would then be recorded.
+        self._spool.append(
+            self.number, session_id, [self._opening(order, now), _media_key(epoch), *bodies(facts), close]
+        )
+        return session_id
+
+    def add_file_to(self, session: bytes, kind: str, content: bytes, body: Callable[[FileFacts], Body]) -> None:
+        """Write a small file and sign it as a later record of a session that is over; none may be open.
+
+        Raises:
+            DiskFullError: there is no room.
+        """
+        epoch = secrets.token_bytes(16)
+        facts = self._spool.write_file(self.number, kind, session, epoch, content)
+        self._spool.append(self.number, session, [_media_key(epoch), body(facts)])
+
     def _need_session(self) -> Session:
         if self.session is None:
             raise _idle()
@@ -274,6 +300,7 @@ class StreamRecorder:
             return
         self._stop_sources(session)
         session.off, session.off_complete, session.go_on_due = cause, False, False
+        session.due += self.impairments.closed(self._clock.boottime_ns())
         self._settle()
 
     def go_on(self) -> None:
@@ -291,6 +318,7 @@ class StreamRecorder:
         session.off, session.off_complete, session.go_on_due = None, False, False
         session.gather_until_ns = self._clock.boottime_ns() + GATHER_NS
         session.assembler.expect_holes(self.tracks)
+        self._suffer(self.impairments.opened(self._clock.boottime_ns()))
         for slot in self.slots.values():
             self._start(slot)
 
@@ -329,6 +357,8 @@ class StreamRecorder:
         interval = resume.open_interval(newest, now)
         if interval is not None:
             self.session.off, self.session.off_complete = "unsuitable", True
+        else:
+            self._suffer(self.impairments.opened(now.boottime_ns))
         if how.off_ns is None:
             self.session.gaps.because(self.tracks, "unsuitable" if interval else "restart")
         else:
@@ -413,9 +443,10 @@ class StreamRecorder:
             end = max(session.end_boottime_ns, session.zero_boottime_ns)
             if session.ordered_boottime_ns - end > SILENT_NS:
                 end = session.ordered_boottime_ns  # until then more was wanted, and nothing came
-            gaps = [*session.due_gaps, *session.gaps.over(self._unfinished(session, end))]
+            faults = self.impairments.closed(end)
+            gaps = session.gaps.over(self._unfinished(session, end))
             close = self._close_body(session.open_sequence, session.chunks, end, ending)
-            session.last_bodies = [*gaps, close]
+            session.last_bodies = [*session.due, *faults, *gaps, close]
         self._sign_close(session.id, session.last_bodies)
         self.session = None
         self._idle_since_ns = self._clock.boottime_ns()
@@ -426,6 +457,26 @@ class StreamRecorder:
             self._open(session_id, order)
             if next_ending is not None:
                 self.end(next_ending.reason, next_ending.closed_by, statement=next_ending.statement)
+
+    def _opening(self, order: Open, zero_boottime_ns: int) -> records.SessionOpen:
+        sequence, sha256 = self._spool.head(0)
+        checked, checked_utc_ns = self._checked_today()
+        return records.SessionOpen(
+            mode=self.section.mode,
+            zero_boottime_ns=zero_boottime_ns,
+            policy_sha256=self._policy_sha256,
+            device_head_sequence=sequence,
+            device_head_sha256=sha256,
+            trigger=order.trigger,
+            matter=order.matter,
+            must_be_whole=order.must_be_whole,
+            linked_session=order.linked_session,
+            link_class=order.link_class,
+            idle_since_boottime_ns=self._idle_since_ns,
+            checked=checked,
+            checked_utc_ns=checked_utc_ns,
+            receipt_sha256=self._spool.newest_receipt_sha256,
+        )
 
     def _close_body(
         self, open_sequence: int, chunks: int, end_boottime_ns: int, ending: Ending
@@ -443,7 +494,9 @@ class StreamRecorder:
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
 
-    def _sign_close(self, session_id: bytes, bodies: Sequence[records.Gap | records.SessionClose]) -> None:
+    def _sign_close(
+        self, session_id: bytes, bodies: Sequence[records.Gap | records.Fault | records.SessionClose]
+    ) -> None:
         written = self._spool.append(self.number, session_id, bodies)
         close = bodies[-1]
         assert isinstance(close, records.SessionClose)  # noqa: S101 - the callers put it last
@@ -508,7 +561,7 @@ class StreamRecorder:
             if not slot.peer.gone:
                 raise PeerLostError(f"source {self.section.name}/{slot.name} is connected already, by {slot.peer.name}")
             self.lost(slot, "connected anew")
-        slot.peer, slot.has_init, slot.flows = peer, False, False
+        slot.peer, slot.has_init, slot.flows, slot.codes = peer, False, False, hello.codes
         slot.heard_boottime_ns = self._clock.boottime_ns()
         log.info("source %s/%s connected, pid %d", self.section.name, slot.name, peer.pid)
         session = self.session
@@ -587,6 +640,7 @@ class StreamRecorder:
         """A source's connection is gone."""
         log.warning("source %s/%s lost: %s", self.section.name, slot.name, why)
         slot.peer, slot.started, slot.flows, slot.ended = None, False, False, True
+        self.impairments.gone(slot.name, self._clock.boottime_ns())
         if self.session is not None:
             self._release_of(self.session, slot)
             slot.has_init = False
@@ -608,9 +662,14 @@ class StreamRecorder:
         return [slot.name for slot in asked]
 
     @property
-    def can_listen(self) -> bool:
-        """Whether a microphone is configured that can listen for an announcement."""
+    def has_ear(self) -> bool:
+        """Whether a microphone is configured that can be told to listen."""
         return any(slot.section.kind in LISTENING_KINDS for slot in self.slots.values())
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether a microphone is recording that can listen for an announcement."""
+        return self.session is not None and self.session.off is None and self.has_ear
 
     @property
     def sounds(self) -> bool:
@@ -657,6 +716,8 @@ class StreamRecorder:
             begun = session.gaps.begins(self._ends(session), now)
             self._sign_gaps(session, begun)
             session.assembler.expect_holes([track for gap in begun for track in gap.tracks])
+        self._suffer(self.impairments.tick(now))
+        self._sign_due(session)
         self._settle()
 
     def _event(self, slot: Slot, event: link.Event) -> None:
@@ -672,10 +733,33 @@ class StreamRecorder:
             event.detail,
             event.count,
         )
+        at_ns = min(event.boottime_ns, self._clock.boottime_ns())
+        if event.event in ("impaired", "unwatched"):
+            self._suffer(self.impairments.begins(slot.name, event.cause, at_ns, link.short(event.detail or "")))
+        elif event.event == "unimpaired":
+            self.impairments.ends(slot.name, event.cause, at_ns)
         if self.session is not None and event.event in LOSING_EVENTS:
             tracks = [track for track in event.tracks if track in slot.section.tracks]
             detail = link.short(event.detail) if event.detail else None
             self.session.gaps.because(tracks, link.short(event.cause, MAX_CAUSE), detail)
+
+    def _suffer(self, actions: list[Sign | Cue | Replace]) -> None:
+        """Take note of what the recording suffers from, or no longer; it is signed at the next look at the clock."""
+        for action in actions:
+            if isinstance(action, Sign) and self.session is not None:
+                self.session.due.append(action.body)
+            elif isinstance(action, Cue):
+                self.cues.append(action.text)
+            elif isinstance(action, Replace):
+                self._replace(self.slots[action.source])
+
+    def _replace(self, slot: Slot) -> None:
+        """The picture of a source is frozen: another process may do better."""
+        log.warning("source %s/%s shows a frozen picture and is ended", self.section.name, slot.name)
+        if self.session is not None:
+            self.session.gaps.because(slot.section.tracks, "frozen", "the picture was frozen")
+        if slot.peer is not None:
+            slot.peer.kill()
 
     # -- fragments to the disk -----------------------------------------------------------------------------------
 
@@ -757,12 +841,15 @@ class StreamRecorder:
         self._sign_gaps(session, gaps)
 
     def _sign_gaps(self, session: Session, gaps: list[records.Gap]) -> None:
-        session.due_gaps += gaps
-        if not session.due_gaps:
+        session.due += gaps
+        self._sign_due(session)
+
+    def _sign_due(self, session: Session) -> None:
+        if not session.due:
             return
-        self._spool.append(self.number, session.id, list(session.due_gaps))
-        signed, session.due_gaps = session.due_gaps, []
-        self._tell_gaps(signed)
+        self._spool.append(self.number, session.id, list(session.due))
+        signed, session.due = session.due, []
+        self._tell_gaps([body for body in signed if isinstance(body, records.Gap)])
 
     def _tell_gaps(self, gaps: list[records.Gap]) -> None:
         for gap in gaps:

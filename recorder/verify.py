@@ -19,7 +19,8 @@ import click
 from keys import certificates
 from keys.certificates import Anchors
 from recorder.errors import ConfigError
-from recorder.evidence import accounting, chain, inspection, records, texts, verdict, witness
+from recorder.evidence import accounting, chain, checkcode, inspection, records, texts, verdict, witness
+from recorder.evidence.checkcode import CheckCodeError
 from recorder.evidence.findings import found
 from recorder.evidence.signers import Signers
 from recorder.evidence.timeline import Timeline
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from recorder.evidence.accounting import Content
+    from recorder.evidence.checkcode import CheckCode
     from recorder.evidence.findings import Finding
     from recorder.evidence.records import Record
     from recorder.evidence.verdict import Verdict
@@ -37,6 +39,13 @@ STORE_MARK = "store.json"
 SHOWN_OF_A_KIND = 5
 STORE_JUDGE = "uplink.central.verify:judge_store"
 """``judge_store(folder, anchors) -> Iterator[Verdict]``; by name, for the device's side does not import the store's."""
+
+
+def _codes(_context: click.Context, _option: click.Parameter, written: tuple[str, ...]) -> tuple[CheckCode, ...]:
+    try:
+        return tuple(checkcode.parse(one) for one in written)
+    except CheckCodeError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
@@ -55,10 +64,23 @@ STORE_JUDGE = "uplink.central.verify:judge_store"
     multiple=True,
     help="设备证书（核验设备存储时）  Certificate of the device, for a spool, which holds none",
 )
+@click.option(
+    "--code",
+    "codes",
+    metavar="NUMBER:CODE",
+    callback=_codes,
+    multiple=True,
+    help="笔录上的编号和核验码（可多次）  What was written down: a record's number and its check code; repeatable",
+)
 @click.option("--json", "as_json", is_flag=True, help="输出JSON  Write the verdicts as JSON")
 @click.option("--lang", type=click.Choice(texts.LANGUAGES), default="zh", show_default=True)
 def verify(
-    path: Path, authorities: tuple[Path, ...], device_certificates: tuple[Path, ...], as_json: bool, lang: str
+    path: Path,
+    authorities: tuple[Path, ...],
+    device_certificates: tuple[Path, ...],
+    codes: tuple[CheckCode, ...],
+    as_json: bool,
+    lang: str,
 ) -> None:
     """核验音像记录  Verify a package, a spool or a store.
 
@@ -67,7 +89,7 @@ def verify(
     anchors = Anchors.load(authorities)
     material = [certificates.load_der(one) for one in device_certificates]
     try:
-        verdicts = list(judge_path(path, anchors, material))
+        verdicts = list(judge_path(path, anchors, material, codes))
     except OSError as error:
         raise ConfigError(f"{error.filename or path} cannot be read: {error.strerror}") from error
     if as_json:
@@ -81,17 +103,21 @@ def verify(
     sys.exit(worst(verdicts))
 
 
-def judge_path(path: Path, anchors: Anchors, material: Sequence[bytes] = ()) -> Iterator[Verdict]:
+def judge_path(
+    path: Path, anchors: Anchors, material: Sequence[bytes] = (), codes: Sequence[CheckCode] = ()
+) -> Iterator[Verdict]:
     """Judge whatever ``path`` holds.
 
     Raises:
-        ConfigError: it is none of the three.
+        ConfigError: it is none of the three, or check codes were given for anything but a package.
     """
+    if codes and not (path / "evidence").is_dir():
+        raise ConfigError(f"{path} is no package: a check code is of one recording, so export that and give its folder")
     if (path / STORE_MARK).is_file():
         module, _, name = STORE_JUDGE.partition(":")
         yield from getattr(importlib.import_module(module), name)(path, anchors)
     elif (path / "evidence").is_dir():
-        yield inspection.judge_package(path, anchors)
+        yield inspection.judge_package(path, anchors, codes=codes)
     elif (path / "logs").is_dir():
         yield from judge_spool(path, anchors, material)
     else:

@@ -74,6 +74,10 @@ class SessionDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     text_record: TextRecord | None = None
     position: Position | None = None
     note: str | None = None
+    code: bytes | None = None
+    """The signed code that was shown to the lens (:mod:`recorder.evidence.lens_code`): anyone can check it."""
+    code_dates_judged: bool | None = None
+    """Whether the code's dates were held against the clock; False where that was unset."""
 
 
 def encode(details: SessionDetails) -> bytes:

@@ -33,7 +33,7 @@ from recorder.evidence.facts import DECLARED, DEVICE, NONE, STORE, Moment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recorder.evidence.facts import Facts
+    from recorder.evidence.facts import Facts, Impairment
 
 
 def judge(session: Session) -> tuple[Duty, ...]:
@@ -47,7 +47,19 @@ def judge(session: Session) -> tuple[Duty, ...]:
         found = tuple(one if one.rule in ("R5", "R12", "R13") else _accidental(one) for one in found)
     if session.facts.mode == "photo" and session.facts.line.pieces == ():
         found = tuple(one if one.rule != "R4" else _photo(one) for one in found)
+    if session.facts.only_stated:
+        found = tuple(one if one.rule in _OF_A_STATEMENT else _unrecorded(one) for one in found)
     return found
+
+
+_OF_A_STATEMENT: Final = ("R2", "R5", "R10", "R12", "R13", "R23")
+"""Duties that an act has of which nothing was recorded; the others are about what a recording shows."""
+
+
+def _unrecorded(duty: Duty) -> Duty:
+    return replace(
+        duty, status=NOT_APPLICABLE, basis=NONE, moment=None, sentences=(says("judged.only_stated"),), findings=()
+    )
 
 
 def _accidental(duty: Duty) -> Duty:
@@ -149,10 +161,29 @@ def quality(facts: Facts) -> tuple[Finding, ...]:
         Finding("silent", QUESTION, "R6", Moment(one.start_ns, None, 0), (("length_ns", one.end_ns - one.start_ns),))
         for one in facts.silences
     ]
+    found += [
+        Finding(*IMPAIRED[one.code], one.moment, (("length_ns", one.length_ns),))
+        for one in facts.impairments
+        if one.code in IMPAIRED and not _told_by_the_level(facts, one)
+    ]
     if facts.accidental:
         found.append(Finding("accidental", QUESTION, "R4"))
     return tuple(found)
 
 
+def _told_by_the_level(facts: Facts, one: Impairment) -> bool:
+    """A silence that the levels of the chunks show too is one silence."""
+    return one.code == "sound_silent" and any(
+        silence.start_ns < one.end_ns and one.start_ns < silence.end_ns for silence in facts.silences
+    )
+
+
+IMPAIRED: Final = {
+    "lens_blocked": ("lens_blocked", QUESTION, "R20"),
+    "picture_dark": ("dark", QUESTION, "R6"),
+    "picture_frozen": ("frozen", QUESTION, "R20"),
+    "sound_silent": ("silent", QUESTION, "R6"),
+}
+"""Code of what a recording suffered from, to the finding that it is."""
 _CAUSES: Final = {"blocked": "lens_blocked", "frozen": "frozen", "moved": "moved"}
 """Gap cause to the finding that it is."""

@@ -175,7 +175,10 @@ def text_record(session: Session) -> Duty:
         return Duty("R23", NOT_APPLICABLE, NONE, sentences=(says("judged.text.hall"),))
     named = facts.text_records()
     spoken = [one for one in facts.announcements if one.text in ("say.end.code", "say.code")]
-    sentences = [says("judged.code", at_ns=one.moment.media_ns) for one in spoken[:1]]
+    during = [one for one in spoken if one.moment.media_ns is not None]
+    sentences = [says("judged.code", at_ns=one.moment.media_ns) for one in during[:1]]
+    if spoken and not during:
+        sentences.append(says("judged.code.after"))
     if named:
         record, claim = named[0]
         sentences.insert(0, says("judged.text", kind=record.kind, number=record.number))

@@ -122,6 +122,20 @@ class Silence(NamedTuple):
     end_ns: int
 
 
+class Impairment(NamedTuple):
+    """A stretch in which picture or sound were recorded and show little: covered, dark, frozen, silent."""
+
+    code: str
+    moment: Moment
+    start_ns: int
+    """Media time."""
+    end_ns: int
+    """Where no record tells the end: the next gap, or the end of the recording."""
+    length_ns: int
+    """Of all its occurrences together."""
+    times: int
+
+
 class Trouble(NamedTuple):
     """A fault of the device, signed within the session."""
 
@@ -142,6 +156,7 @@ class Facts:
     markers: tuple[Marked, ...]
     intervals: tuple[Interval, ...]
     silences: tuple[Silence, ...]
+    impairments: tuple[Impairment, ...]
     troubles: tuple[Trouble, ...]
     steps: tuple[tuple[Moment, int], ...]
     """Moves of the clock: when, and by how many nanoseconds."""
@@ -170,6 +185,11 @@ class Facts:
         """It was started by mistake, as its end states."""
         return self.line.close_body is not None and self.line.close_body.reason == "accidental"
 
+    @property
+    def only_stated(self) -> bool:
+        """Nothing of the act was recorded, and it says so, with a reason."""
+        return not self.line.pieces and not self.photos and any(one.scope == "act" for one in self.intervals)
+
     def said(self, field: str) -> list[Claim]:
         """Return what was said of ``case``, ``unit``, ``place`` or ``matter_note``; each wording once."""
         found = [
@@ -192,7 +212,11 @@ class Facts:
         found: dict[str, tuple[Officer, Claim]] = {}
         for one in self.statements:
             for officer in one.details.officers if one.details else []:
-                found.setdefault(officer.certificate, (officer, Claim(officer.certificate, one.basis, one.moment)))
+                known = found.setdefault(
+                    officer.certificate, (officer, Claim(officer.certificate, one.basis, one.moment))
+                )
+                if known[0].name is None:  # a task tells the number alone, the officer's own card the name
+                    found[officer.certificate] = officer, known[1]
         return list(found.values())
 
     def officers_counted(self) -> Claim | None:
@@ -343,10 +367,11 @@ def collect(line: Timeline, contents: Mapping[int, bytes | None]) -> Facts:
         ),
         intervals=_intervals(line, clock),
         silences=_silences(line.pieces),
+        impairments=_impairments(line, clock),
         troubles=tuple(
             Trouble(record.body.code, clock.moment(record), record.body.count)
             for record in own
-            if isinstance(record.body, Fault)
+            if isinstance(record.body, Fault) and record.body.start_boottime_ns is None
         ),
         steps=tuple(
             (clock.moment(record), record.body.step_ns)
@@ -411,6 +436,28 @@ def _intervals(line: Timeline, clock: _Clockwork) -> tuple[Interval, ...]:
             end - start if start is not None and end is not None and end >= start else None,
             line.closing is not None and record.sequence > line.closing.sequence,
         )
+    return tuple(found.values())
+
+
+def _impairments(line: Timeline, clock: _Clockwork) -> tuple[Impairment, ...]:
+    """Return what lasted; the record of its end tells the whole of it again."""
+    found: dict[tuple[str, int, bytes], Impairment] = {}
+    for record in line.records:
+        body = record.body
+        if not isinstance(body, Fault) or body.start_boottime_ns is None:
+            continue
+        start_ns = clock.media_ns(record, body.start_boottime_ns)
+        if start_ns is None:
+            continue
+        end_ns = clock.media_ns(record, body.end_boottime_ns) if body.end_boottime_ns is not None else None
+        if end_ns is None:
+            stops = [gap.start_ns for gap in line.interruptions if gap.start_ns > start_ns]
+            end_ns = min([*stops, line.pieces[-1].end_ns]) if line.pieces else start_ns
+        end_ns = max(start_ns, end_ns)
+        length_ns = end_ns - start_ns if body.length_ns is None else min(body.length_ns, end_ns - start_ns)
+        moment = clock.moment(record, body.start_boottime_ns)
+        key = (body.code, body.start_boottime_ns, record.boot)
+        found[key] = Impairment(body.code, moment, start_ns, end_ns, length_ns, body.count)
     return tuple(found.values())
 
 

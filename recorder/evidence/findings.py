@@ -54,7 +54,7 @@ CODES: Final[dict[str, Kind]] = {
             "sequence-missing sequence-repeated sequence-reordered chain-broken device-mixed log-mixed stream-mixed "
             "genesis-wrong boot-missing boot-head-wrong boottime-back head-contradicted stream-missing"
         ),
-        record="record-malformed signature-invalid signer-foreign signer-wrong",
+        record="record-malformed signature-invalid signer-foreign signer-wrong code-differs",
         session="session-mixed open-repeated close-contradicted",
         chunk=(
             "media-altered stored-altered media-unreadable init-altered init-changed account-wrong chunk-number "
@@ -96,11 +96,11 @@ CODES: Final[dict[str, Kind]] = {
         Effect.UNJUDGED,
         session="unwitnessed witness-partial",
         statement="fork-known standing-doubted store-certificate-not-valid",
-        record="certificate-not-valid",
+        record="certificate-not-valid code-beyond",
     ),
     **_kinds(Part.INTEGRITY, Effect.NOTE, record="kind-unknown", session="frames-unaccounted", log="boot"),
     **_kinds(Part.COMPLETENESS, Effect.NOTE, session="gap not-recorded", chunk="media-withheld recovered"),
-    **_kinds(Part.WITNESS, Effect.NOTE, statement="tail-lost-known"),
+    **_kinds(Part.WITNESS, Effect.NOTE, statement="tail-lost-known", record="code-agrees"),
 }
 
 

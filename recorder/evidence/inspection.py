@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keys.certificates import Anchors
+    from recorder.evidence.checkcode import CheckCode
     from recorder.evidence.records import Record
 
 MAX_FILES: Final = 400_000
@@ -103,13 +104,16 @@ def _expected(name: str) -> bool:
     return any(form.fullmatch(name) for form in (package.FILM_NAME, package.CERTIFICATE_NAME, package.MEDIA_NAME))
 
 
-def judge_package(root: Path, anchors: Anchors, workers: int | None = None) -> verdict.Verdict:
+def judge_package(
+    root: Path, anchors: Anchors, workers: int | None = None, codes: Sequence[CheckCode] = ()
+) -> verdict.Verdict:
     """Judge the package in the folder ``root``.
 
     Args:
         root: the folder.
         anchors: the authorities that the one who asks trusts; may be empty.
         workers: threads that read and hash; by default one a processor.
+        codes: check codes that were written down of the recording.
 
     Raises:
         PackageError: it is not a package at all.
@@ -122,6 +126,7 @@ def judge_package(root: Path, anchors: Anchors, workers: int | None = None) -> v
         contents=lambda files: read_in_order(files, lambda record: _content(listing, record), workers),
         attestation=listing.read(package.ATTESTATION, statements.MAX_SIZE_BYTES),
         withholding=listing.read(package.WITHHELD, statements.MAX_SIZE_BYTES),
+        codes=codes,
     )
     with DerivedFiles(listing) as derived:
         result = verdict.judge(evidence, anchors, derived.watch)

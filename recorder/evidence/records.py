@@ -266,11 +266,21 @@ class Gap(Body, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Fault(Body, frozen=True, kw_only=True, omit_defaults=True):
-    """Something of the device failed, or failed no longer."""
+    """Something of the device failed, or failed no longer.
+
+    What lasts (a covered lens) is signed when it begins, and again, with the same code and start, when it is over.
+    """
 
     code: str
     detail: str | None = None
     count: int = 1
+    """How many of the same code within a minute of each other this record stands for."""
+    start_boottime_ns: int | None = None
+    """When what lasts began."""
+    end_boottime_ns: int | None = None
+    """When it was over; absent while it lasts."""
+    length_ns: int | None = None
+    """How long it was, all ``count`` together."""
 
 
 class Check(Body, frozen=True, kw_only=True, omit_defaults=True):

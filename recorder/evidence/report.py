@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from recorder.evidence.statements import Attestation, Withholding
     from recorder.evidence.timeline import Timeline
 
-RENDERER: Final = "liuhen-report/1"
+RENDERER: Final = "liuhen-report/2"
 """Changes whenever another byte would come out of the same records, the film's subtitle included."""
 _STATED: Final = re.compile(rb'"renderer"\s*:\s*"([ -~]{1,64}?)"')
 PAGE_NAME: Final = "请先打开.html"
@@ -265,7 +265,7 @@ def _text(timeline: Timeline, facts: dict[str, Any]) -> str:
 
 
 def _how(language: str) -> list[str]:
-    return [texts.text(f"page.how.{step}", language) for step in range(1, 5)]
+    return [texts.text(f"page.how.{step}", language) for step in range(1, 6)]
 
 
 _STYLE: Final = (

@@ -9,7 +9,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from recorder.evidence import before, texts
+from recorder.evidence import before, checkcode, texts
 from recorder.evidence.duties import RULES
 from recorder.evidence.duty import LAWFUL_GAPS, NOT_APPLICABLE
 from recorder.evidence.facts import LATER
@@ -127,6 +127,7 @@ class _Writer:
             agency = policy.agency.zh if self.language == "zh" else policy.agency.en
         rows = [
             ("report.number", line.session.hex() if line.session else self.text("page.none")),
+            ("report.check_code", self.text("page.none") if line.closing is None else str(checkcode.of(line.closing))),
             ("report.1.agency", agency),
             ("report.1.unit", self.claims(facts.said("unit"))),
             ("report.1.matter", self.claims(facts.matters, matters)),
@@ -507,6 +508,7 @@ def plain(report: Report) -> dict[str, Any]:
     return {
         "renderer": RENDERER,
         "session": line.session.hex() if line.session else None,
+        "check_code": None if line.closing is None else str(checkcode.of(line.closing)),
         "device": line.records[0].device if line.records else None,
         "mode": facts.mode,
         "matter": facts.matter,

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from recorder.evidence.deadlines import Deadline, Deferred, Returned
     from recorder.evidence.duty import Duty
-    from recorder.evidence.facts import Facts
+    from recorder.evidence.facts import Facts, Statement
     from recorder.evidence.policy import Policy
     from recorder.evidence.statements import Attestation
     from recorder.evidence.verdict import Verdict
 
-RENDERER: Final = "liuhen-session-report/1"
+RENDERER: Final = "liuhen-session-report/2"
 """Changes whenever another report would come out of the same evidence."""
 
 
@@ -206,7 +206,7 @@ def _events(facts: Facts) -> tuple[Event, ...]:
     # A device says every few minutes where it is: the first time is an event, and the rest are counted.
     places = [one for one in facts.statements if one.role == DEVICE]
     found += [
-        Event(one.moment, "report.event.details", (("role", one.role),))
+        Event(one.moment, _event_of(one), (("role", one.role),))
         for one in facts.statements
         if one.role != DEVICE or one is places[0]
     ]
@@ -223,11 +223,22 @@ def _events(facts: Facts) -> tuple[Event, ...]:
     found += [
         Event(one.moment, "report.quality.fault", (("code", one.code), ("times", one.times))) for one in facts.troubles
     ]
+    found += [
+        Event(one.moment, f"finding.{duties.IMPAIRED[one.code][0]}", (("length_ns", one.length_ns),))
+        for one in facts.impairments
+        if one.code in duties.IMPAIRED
+    ]
     if close is not None and line.closing is not None:
         end = line.pieces[-1].end_ns if line.pieces else 0
         moment = Moment(end, facts.end_utc_ns, line.closing.sequence)
         found.append(Event(moment, "report.event.close", (("reason", close.reason),)))
     return tuple(sorted(found, key=_order))
+
+
+def _event_of(statement: Statement) -> str:
+    said = statement.details
+    unjudged = said is not None and said.code_dates_judged is False
+    return "report.event.details.unjudged" if unjudged else "report.event.details"
 
 
 def _order(event: Event) -> tuple[bool, int, int]:

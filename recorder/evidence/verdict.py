@@ -11,7 +11,7 @@ from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from recorder.evidence import accounting, chain, records, statements, texts, timeline, witness
+from recorder.evidence import accounting, chain, checkcode, records, statements, texts, timeline, witness
 from recorder.evidence.errors import RecordError
 from recorder.evidence.findings import Effect, Finding, Part, found
 from recorder.evidence.records import Boot, Chunk, NotRecorded, Record
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from keys.certificates import Anchors
     from recorder.evidence.accounting import Content
+    from recorder.evidence.checkcode import CheckCode
     from recorder.evidence.statements import Attestation, Withholding
     from recorder.evidence.timeline import Timeline
 
@@ -57,6 +58,8 @@ class Evidence:
     """Sequence to record hash of the whole log, where more of it is at hand than the session."""
     clocks: Sequence[Record] = ()
     """Clock records of the same device's other logs, where they are at hand."""
+    codes: Sequence[CheckCode] = ()
+    """What was written down of this recording: it must be the one that they stand for."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def judge(
         findings.append(found("unwitnessed"))
     checked = _check_media(evidence, line, findings, watch(line, attestation, withholding) if watch else None)
     findings += _notes(line, parsed)
+    findings += _check_codes(parsed, evidence.codes)
     return conclude(line, findings, Checked(len(parsed), *checked), received)
 
 
@@ -331,6 +335,22 @@ def _check_media(
 def _absent(record: Record, line: Timeline, evidence: Evidence) -> Finding:
     elsewhere = record.sequence in line.missing or not evidence.files_expected
     return found("media-not-here" if elsewhere else "media-absent", record)
+
+
+def _check_codes(parsed: Sequence[Record], codes: Iterable[CheckCode]) -> Iterator[Finding]:
+    for code in dict.fromkeys(codes):
+        written = {"number": str(code.number), "digits": code.groups}
+        own = [(record, checkcode.of(record)) for record in parsed if record.sequence == code.number]
+        if not own:
+            yield found("code-beyond", None, None, **written)._replace(sequence=code.number)
+            continue
+        record, nearest = min(own, key=lambda one: checkcode.differing(one[1], code))
+        differing = checkcode.differing(nearest, code)
+        if differing:
+            yield found("code-differs", record, None, **written, differing=differing)
+        else:
+            when = texts.moment(record.utc_ns) if record.clock != "unset" else None
+            yield found("code-agrees", record, None, **written, time=when or "–")
 
 
 def _notes(line: Timeline, parsed: Sequence[Record]) -> Iterator[Finding]:

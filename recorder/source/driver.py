@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from recorder.source.ear import Ear
     from recorder.source.link import Heard
+    from recorder.source.pictures import Pictures
 
 VIDEO_TIMESCALE = 90_000
 """Ticks a second of every picture track, whatever the camera counts in."""
@@ -43,6 +44,8 @@ class Sample(NamedTuple):
     number: int | None = None
     """The device's own number of the frame, where it has one: what is missing between two is then known."""
     level: Level | None = None
+    peak: float | None = None
+    """Loudest value of the sound, 0 … 1, where its level is not measured; only of some frames."""
 
 
 class Format(NamedTuple):
@@ -64,8 +67,13 @@ class Sink(Protocol):
     def put(self, sample: Sample) -> None:
         """Hand over a frame."""
 
-    def event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
-        """Tell of something that a person should learn of; see :class:`recorder.source.link.Event`."""
+    def event(
+        self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1, at_ns: int | None = None
+    ) -> None:
+        """Tell of something that a person should learn of; see :class:`recorder.source.link.Event`.
+
+        ``at_ns`` is when it happened, where that is not now.
+        """
 
     def heard(self, answer: Heard) -> None:
         """Tell what came of listening for an announcement."""
@@ -92,6 +100,10 @@ class Driver(Protocol):
     @property
     def ear(self) -> Ear | None:
         """What can be told to listen for an announcement; None where the driver has no uncoded sound."""
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """Where pictures can be looked at while they are recorded; None where the driver has no pictures."""
 
     def run(self, sink: Sink) -> None:
         """Capture until ``sink.stopping()``; called in a thread of its own.

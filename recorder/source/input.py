@@ -15,6 +15,7 @@ from recorder.errors import ConfigError
 from recorder.source.driver import VIDEO_TIMESCALE, Format, Sample, boottime_ns, nanoseconds
 from recorder.source.encode import AudioEncoder, VideoEncoder
 from recorder.source.errors import DeviceError
+from recorder.source.loudness import Loudness, LoudnessGivenUpError
 from recorder.source.nal import (
     is_key,
     length_prefixed,
@@ -23,6 +24,7 @@ from recorder.source.nal import (
     split_length_prefixed,
 )
 from recorder.source.pcm import Blocks
+from recorder.source.pictures import Pictures
 from recorder.source.timing import Aligner, Raw, Timed
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Input:
         self._device = self._url.startswith("/dev/")
         self.cause = "camera_network" if self._network else "camera"
         self.ear = None
+        self.pictures = Pictures(section.looks_per_second)
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping.
@@ -122,6 +125,8 @@ class Input:
             raise DeviceError("camera", "the input has none of the wanted tracks")
         lanes = {track: self._lane(track, stream) for track, stream in streams.items()}
         sink.formats({track: lane.format for track, lane in lanes.items()})
+        if "video" in lanes:
+            self.pictures.begin(sink)
         described = ", ".join(f"{track} {stream.codec_context.name}" for track, stream in streams.items())
         log.info("input opened: %s", described)
         timescales = {track: lane.timescale for track, lane in lanes.items()}
@@ -142,9 +147,11 @@ class Input:
         codec = stream.codec_context.name
         extradata = stream.codec_context.extradata
         if codec in _PASSED[track] and extradata:
-            return _Passed(track, codec, stream, bytes(extradata))
+            return _Passed(
+                track, codec, stream, bytes(extradata), self.pictures, listens=self._section.looks_per_second > 0
+            )
         if track == "video":
-            return _CodedVideo(self._section, stream)
+            return _CodedVideo(self._section, stream, self.pictures)
         return _CodedAudio(self._section, stream)
 
     def _packets(self, container: Any, streams: dict[str, Any], aligner: Aligner, sink: Sink) -> Iterator[Raw]:
@@ -212,17 +219,23 @@ def _rescale(value: int | None, ratio: tuple[int, int]) -> int | None:
 class _Passed:
     """A coded track that goes into the film as it is."""
 
-    def __init__(self, track: str, codec: str, stream: Any, extradata: bytes) -> None:
+    def __init__(
+        self, track: str, codec: str, stream: Any, extradata: bytes, pictures: Pictures, *, listens: bool
+    ) -> None:
+        self._pictures = pictures
+        self._parameters = extradata
         self._track = track
         self._codec = codec
         self._prefix = 0
         self._sets: list[bytes] | None = None
+        self._loudness: Loudness | None = None
         if track == "video":
             self.timescale = VIDEO_TIMESCALE
             if extradata[0] == 1 and len(extradata) > _PREFIX_SIZE_AT[codec]:
                 self._prefix = (extradata[_PREFIX_SIZE_AT[codec]] & 3) + 1
         else:
             self.timescale = stream.codec_context.sample_rate
+            self._loudness = Loudness(extradata) if listens else None
         self.format = Format(codec, self.timescale, stream)
 
     def samples(self, timed: Timed, sink: Sink) -> Iterator[Sample]:
@@ -231,12 +244,15 @@ class _Passed:
         Raises:
             DeviceError: the camera's settings were changed while it ran; a new film has to begin.
         """
-        del sink
         raw = timed.raw
         data, key = bytes(raw.packet), True
+        peak = None if self._loudness is None else self._peak(self._loudness, data, sink)
         if self._track == "video":
             units = split_length_prefixed(data, self._prefix) if self._prefix else split_annex_b(data)
             key = raw.packet.is_keyframe and is_key(units, self._codec)
+            at_ns = nanoseconds(timed.presentation, self.timescale)
+            if key and self._pictures.due(at_ns, coded=True):
+                self._pictures.offer_coded(at_ns, self._codec, self._parameters, data)
             if not self._prefix:
                 data = length_prefixed(units)
             self._check(units)
@@ -250,7 +266,17 @@ class _Passed:
             duration=raw.duration,
             key=key,
             arrival_ns=raw.arrival_ns,
+            peak=peak,
         )
+
+    def _peak(self, loudness: Loudness, data: bytes, sink: Sink) -> float | None:
+        try:
+            return loudness.peak(data)
+        except LoudnessGivenUpError as error:
+            log.warning("the sound is not listened to any more: %s", error)
+            sink.event("unwatched", [self._track], "unwatched", str(error))
+            self._loudness = None
+            return None
 
     def _check(self, units: list[bytes]) -> None:
         sets = sequence_sets(units, self._codec)
@@ -264,7 +290,8 @@ class _Passed:
 class _CodedVideo:
     """A track that is decoded, if it is coded at all, and coded as H.264 here."""
 
-    def __init__(self, section: SourceSection, stream: Any) -> None:
+    def __init__(self, section: SourceSection, stream: Any, pictures: Pictures) -> None:
+        self._pictures = pictures
         context = stream.codec_context
         rate = round(stream.average_rate or section.frames_per_second)
         self._encoder = VideoEncoder(context.width, context.height, max(1, rate), section.video_bitrate_bps)
@@ -282,7 +309,12 @@ class _CodedVideo:
             key = sink.key_frame_wanted() or self._key_due is None or at >= self._key_due
             if key:
                 self._key_due = at + self._key_every
-            yield from self._encoder.encode(frame.reformat(format="yuv420p"), at, key=key)
+            planar = frame.reformat(format="yuv420p")
+            at_ns = nanoseconds(at, VIDEO_TIMESCALE)
+            if self._pictures.due(at_ns):
+                plane = planar.planes[0]
+                self._pictures.offer(at_ns, planar.width, planar.height, plane.line_size, plane)
+            yield from self._encoder.encode(planar, at, key=key)
 
 
 class _CodedAudio:

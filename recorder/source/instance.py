@@ -67,6 +67,7 @@ class Instance:
             pid=hello.pid,
             tracks=hello.tracks,
             software=hello.software,
+            codes=hello.codes,
             instance=self.id,
             session=self.session,
             oldest=self._kept.oldest if self._kept.oldest is not None else self._muxer.next_number,

@@ -8,10 +8,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder.source.driver import Sample, boottime_ns
-from recorder.source.link import Event, Heard, short
+from recorder.source.link import Event, Heard, Shown, short
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from recorder.source.driver import Format
+
+    Item: TypeAlias = "Sample | Event | Heard | Code | Failed | Discarded | dict[str, Format]"
 
 MAX_QUEUED_SIZE_BYTES: Final = 32 << 20
 _URGENT_SIZE_BYTES: Final = 1 << 20
@@ -27,6 +31,13 @@ class Failed(NamedTuple):
     detail: str
 
 
+class Code(NamedTuple):
+    """A code was shown to the lens."""
+
+    message: Shown
+    text: bytes
+
+
 class Discarded(NamedTuple):
     """Frames that the queue had no room for."""
 
@@ -39,7 +50,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._items: deque[Sample | Event | Heard | Failed | Discarded | dict[str, Format]] = deque()
+        self._items: deque[Item] = deque()
         self._size_bytes = 0
         self._oldest_ns: int | None = None
         self._events = 0
@@ -69,10 +80,17 @@ class Intake:
         if urgent:
             os.eventfd_write(self.fileno, 1)
 
-    def event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
+    def event(
+        self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1, at_ns: int | None = None
+    ) -> None:
         """Take an event."""
         message = Event(
-            event=event, tracks=tracks, cause=cause, detail=short(detail), boottime_ns=boottime_ns(), count=count
+            event=event,
+            tracks=tracks,
+            cause=cause,
+            detail=short(detail),
+            boottime_ns=boottime_ns() if at_ns is None else max(at_ns, 0),
+            count=count,
         )
         with self._lock:
             if self._events < _MAX_QUEUED_EVENTS:
@@ -84,6 +102,12 @@ class Intake:
         """Take what came of listening."""
         with self._lock:
             self._items.append(answer)
+        os.eventfd_write(self.fileno, 1)
+
+    def shown(self, at_boottime_ns: int, text: bytes) -> None:
+        """Take the text of a code that was read in a picture."""
+        with self._lock:
+            self._items.append(Code(Shown(taken_boottime_ns=at_boottime_ns), text))
         os.eventfd_write(self.fileno, 1)
 
     def failed(self, cause: str, detail: str) -> None:
@@ -119,10 +143,10 @@ class Intake:
         """Ask the driver to return."""
         self._stop.set()
 
-    def take(self) -> list[Sample | Event | Heard | Failed | Discarded | dict[str, Format]]:
+    def take(self) -> list[Item]:
         """Return what has come since the last call."""
         with self._lock:
-            items = list(self._items)
+            items: list[Item] = list(self._items)
             items += [Discarded(track, count) for track, count in self._overflow.items()]
             self._items.clear()
             self._overflow.clear()

@@ -14,6 +14,7 @@ import msgspec
 
 from keys import cbor
 from keys.errors import NotDeterministicError
+from recorder.evidence.lens_code import MAX_TEXT_CHARACTERS
 from recorder.evidence.records import plain
 from recorder.source.errors import LinkError
 
@@ -88,6 +89,9 @@ class Hello(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Number of the oldest fragment of that instance that it still keeps."""
     next: int | None = None
     """Number that its next fragment will have."""
+    codes: str | None = None
+    """What becomes of codes that are shown to the lens: ``read``, ``off`` (by configuration) or ``missing`` (zxing-cpp
+    is not installed); absent where there is no picture."""
 
 
 class Welcome(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -142,10 +146,11 @@ class Event(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. Something happened that a person should learn of."""
 
     event: str
-    """``stalled``, ``failed``, ``restored``, ``discarded``, ``slow``, ``hole``."""
+    """``stalled``, ``failed``, ``restored``, ``discarded``, ``slow``, ``hole``; ``impaired`` and ``unimpaired``: the
+    beginning and the end of what a recording suffers from; ``unwatched``: nobody looks for that any more."""
     tracks: list[str]
     cause: str
-    """Id of the gap causes, for example ``camera_network``."""
+    """Id of the gap causes, for example ``camera_network``; of ``impaired``, the code: ``lens_blocked``."""
     detail: str | None = None
     """What the source saw, ASCII, no personal data, no passwords."""
     boottime_ns: int
@@ -201,6 +206,13 @@ class Probed(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Loudest sample of the sound against full scale, 1/100 dB, where we encode it."""
 
 
+class Shown(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Source. A code of ours was read in the picture; its text is the payload, ASCII."""
+
+    taken_boottime_ns: int
+    """When the picture was taken."""
+
+
 class Ended(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. All fragments of this instance have been sent."""
 
@@ -224,9 +236,10 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     "heard": Heard,
     "probe": Probe,
     "probed": Probed,
+    "shown": Shown,
 }
 _NAME_OF: Final = {form: name for name, form in MESSAGES.items()}
-_WITH_PAYLOAD: Final = (Init, Fragment, Listen)
+_WITH_PAYLOAD: Final = (Init, Fragment, Listen, Shown)
 _SIGNED: Final = ("peak_millibels", "rms_millibels", "zero_boottime_ns", "delay_ns", "level_millibels")
 
 
@@ -305,6 +318,8 @@ def _check(message: Message, payload: bytes) -> None:
         raise LinkError(f"a payload of {len(payload)} bytes cannot be sent")
     if bool(payload) != isinstance(message, _WITH_PAYLOAD):
         raise LinkError(f"{_NAME_OF[type(message)]} must {'not ' if payload else ''}have a payload")
+    if isinstance(message, Shown) and not (len(payload) <= MAX_TEXT_CHARACTERS and payload.isascii()):
+        raise LinkError("what was shown is not the text of a code")
     if isinstance(message, Hello | Welcome) and message.v != VERSION:
         raise LinkError(f"the other end speaks version {message.v} of the link")
     _check_fields(message)

@@ -34,6 +34,7 @@ class Microphone:
     """One input device of PortAudio."""
 
     cause = "microphone"
+    pictures = None
 
     def __init__(self, section: SourceSection) -> None:
         self._section = section

@@ -21,6 +21,7 @@ from recorder.source.driver import VIDEO_TIMESCALE, Format, Sample, boottime_ns,
 from recorder.source.encode import VideoEncoder
 from recorder.source.errors import DeviceError
 from recorder.source.nal import length_prefixed, split_annex_b
+from recorder.source.pictures import Pictures
 
 if TYPE_CHECKING:
     from recorder.config import SourceSection
@@ -54,6 +55,7 @@ class PiCamera:
             raise ConfigError('for kind "picamera2" device is the number of the camera, for example "0"')
         self._section = section
         self._number = int(section.device or "0")
+        self.pictures = Pictures(section.looks_per_second)
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping.
@@ -106,6 +108,8 @@ class PiCamera:
                     log.exception("a packet of the hardware encoder could not be taken")
                     failed.set()
 
+        camera.pre_callback = self._look
+        self.pictures.begin(sink)
         camera.start_recording(encoder, Packets())
         log.info("camera %d opened, hardware encoder", self._number)
         while not sink.stopping():
@@ -113,12 +117,24 @@ class PiCamera:
             if failed.is_set():
                 raise DeviceError("camera", "a packet of the hardware encoder could not be taken")
 
+    def _look(self, request: Any) -> None:
+        """Offer what the hardware is about to encode; called on the camera's thread, which must not fail."""
+        try:
+            at_ns = sensor_time_ns(request.get_metadata()["SensorTimestamp"], boottime_ns())
+            if self.pictures.due(at_ns):
+                main = request.config["main"]
+                width_px, height_px = main["size"]
+                self.pictures.offer(at_ns, width_px, height_px, main["stride"], request.make_buffer("main"))
+        except Exception:
+            log.exception("a picture of the camera could not be looked at")
+
     def _run_libx264(self, camera: Any, sink: Sink) -> None:
         section = self._section
         encoder = VideoEncoder(
             section.width_px, section.height_px, section.frames_per_second, section.video_bitrate_bps
         )
         sink.formats({"video": encoder.format})
+        self.pictures.begin(sink)
         camera.start()
         main = camera.camera_configuration()["main"]
         log.info("camera %d opened, libx264 on %s", self._number, main["format"])
@@ -139,6 +155,9 @@ class PiCamera:
             key = sink.key_frame_wanted() or at_ns >= key_due_ns
             if key:
                 key_due_ns = at_ns + every_ns
+            if self.pictures.due(at_ns):
+                plane = frame.planes[0]
+                self.pictures.offer(at_ns, frame.width, frame.height, plane.line_size, plane)
             for sample in encoder.encode(frame, ticks(at_ns, VIDEO_TIMESCALE), key=key, sensor_ns=at_ns):
                 sink.put(sample)
 

@@ -19,12 +19,14 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from recorder.source import link
-from recorder.source.driver import Sample, boottime_ns
+from recorder.source import link, scanner
+from recorder.source.driver import Sample, boottime_ns, nanoseconds
 from recorder.source.errors import DeviceError, LinkError, SourceError
+from recorder.source.hush import Hush
 from recorder.source.instance import Instance
-from recorder.source.intake import Discarded, Failed, Intake
+from recorder.source.intake import Code, Discarded, Failed, Intake
 from recorder.source.probe import Probing
+from recorder.source.sight import Watcher
 from recorder.source.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -140,15 +142,25 @@ class Runner:
         self._section = section
         self._path = run_folder / "source.sock"
         self._driver = driver
-        self._hello = link.Hello(
-            stream=stream, source=source, pid=os.getpid(), tracks=section.tracks, software=software
-        )
         self._intake = Intake()
+        self._hush = Hush()
+        if driver.pictures is not None and "video" in section.tracks:
+            driver.pictures.add(Watcher(self._intake))
+        self._impaired: dict[str, link.Event] = {}
+        """What lasts, by its code: a recorder that connects is told of it again."""
+        self._hello = link.Hello(
+            stream=stream,
+            source=source,
+            pid=os.getpid(),
+            tracks=section.tracks,
+            software=software,
+            codes=scanner.attach(section, driver, self._intake.shown),
+        )
         self._formats: dict[str, Format] | None = None
         self._connection: Connection | None = None
         self._instance: Instance | None = None
         self._start: link.Start | None = None
-        self._events: deque[link.Event | link.Heard | link.Probed] = deque(maxlen=_MAX_WAITING_EVENTS)
+        self._events: deque[tuple[link.Message, bytes]] = deque(maxlen=_MAX_WAITING_EVENTS)
         now = boottime_ns()
         self._vigil = Vigil(list(section.tracks), round(section.stall_after_s * 1e9), now)
         self._without_recorder_since_ns = now
@@ -232,6 +244,7 @@ class Runner:
             if isinstance(item, Sample):
                 if self._vigil.seen(item.track, now):
                     self._event("restored", [item.track], self._cause(item.track), "frames come again")
+                self._listen_to(item)
                 self._put(item)
             elif isinstance(item, Discarded):
                 self._discarded(item)
@@ -240,11 +253,23 @@ class Runner:
                     self._cut(item.tracks)
                 self._tell(item)
             elif isinstance(item, link.Heard):
-                self._events.append(item)
+                self._events.append((item, b""))
+            elif isinstance(item, Code):
+                self._events.append((item.message, item.text))
             elif isinstance(item, Failed):
                 self._fail("failed", self._section.tracks, item.cause, item.detail)
             else:
                 self._formats_known(item)
+
+    def _listen_to(self, sample: Sample) -> None:
+        peak = sample.peak if sample.level is None else sample.level.peak
+        if peak is None or self._formats is None:
+            return
+        at_ns = nanoseconds(sample.presentation, self._formats[sample.track].timescale)
+        change = self._hush.put(at_ns, peak)
+        if change is not None:
+            event = "impaired" if change.begins else "unimpaired"
+            self._tell(_make_event(event, [sample.track], change.code, change.detail, at_ns=change.at_ns))
 
     def _put(self, sample: Sample) -> None:
         if self._probing is not None:
@@ -278,7 +303,7 @@ class Runner:
                 self._next_report_ns = now + _REPORT_NS
                 self._report_corrections(self._instance)
         if self._probing is not None and (answer := self._probing.answer(now)) is not None:
-            self._events.append(answer)
+            self._events.append((answer, b""))
             self._probing = None
         for stall in self._vigil.stalls(now):
             detail = f"no frame for {stall.silent_ns // 1_000_000} ms"
@@ -330,6 +355,8 @@ class Runner:
     def _welcome(self, message: link.Welcome) -> None:
         assert self._connection is not None  # noqa: S101 - it came from there
         self._connection.welcomed = True
+        waiting = [event for event, _ in self._events]
+        self._events.extend((event, b"") for event in self._impaired.values() if event not in waiting)
         instance = self._instance
         if instance is not None and message.instance == instance.id and message.next is not None:
             log.info("source %s: goes on with fragment %d", self._name, message.next)
@@ -407,7 +434,11 @@ class Runner:
     def _tell(self, event: link.Event) -> None:
         tracks = "+".join(event.tracks)
         log.warning("source %s: %s of %s (%s): %s", self._name, event.event, tracks, event.cause, event.detail)
-        self._events.append(event)
+        self._events.append((event, b""))
+        if event.event in ("impaired", "unwatched"):
+            self._impaired[event.cause] = event
+        elif event.event == "unimpaired":
+            self._impaired.pop(event.cause, None)
 
     def _fail(self, event: str, tracks: list[str], cause: str, detail: str) -> None:
         """This process is to be replaced; the first reason counts."""
@@ -431,7 +462,7 @@ class Runner:
                         if len(connection.unsent) >= _MAX_UNSENT_SIZE_BYTES:
                             break
                 while self._events:
-                    connection.unsent += link.encode(self._events.popleft())
+                    connection.unsent += link.encode(*self._events.popleft())
             connection.flush()
         except LinkError as error:
             self._lost(error)
@@ -455,12 +486,14 @@ class Runner:
             self._wait(intake=False)
 
 
-def _make_event(event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> link.Event:
+def _make_event(
+    event: str, tracks: list[str], cause: str, detail: str, count: int = 1, at_ns: int | None = None
+) -> link.Event:
     return link.Event(
         event=event,
         tracks=tracks,
         cause=cause,
         detail=link.short(detail),
-        boottime_ns=boottime_ns(),
+        boottime_ns=boottime_ns() if at_ns is None else max(at_ns, 0),
         count=count,
     )

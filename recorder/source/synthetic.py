@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from recorder.source import glyphs
 from recorder.source.driver import VIDEO_TIMESCALE, Format, boottime_ns
 from recorder.source.encode import AAC_FRAME, AudioEncoder, VideoEncoder
+from recorder.source.pictures import Pictures
 
 if TYPE_CHECKING:
     from recorder.config import SourceSection
@@ -39,12 +40,13 @@ class Synthetic:
 
     def __init__(self, section: SourceSection) -> None:
         self._section = section
+        self.pictures = Pictures(section.looks_per_second)
 
     def run(self, sink: Sink) -> None:
         """Capture until the sink is stopping."""
         section = self._section
         rate = section.frames_per_second
-        video = _Camera(section) if "video" in section.tracks else None
+        video = _Camera(section, self.pictures) if "video" in section.tracks else None
         audio = _Microphone(section) if "audio" in section.tracks else None
         formats: dict[str, Format] = {}
         if video is not None:
@@ -52,6 +54,7 @@ class Synthetic:
         if audio is not None:
             formats["audio"] = audio.encoder.format
         sink.formats(formats)
+        self.pictures.begin(sink)
         number = boottime_ns() * rate // _SECOND_NS + 1
         while not sink.stopping():
             due_ns = number * _SECOND_NS // rate
@@ -71,7 +74,8 @@ class Synthetic:
 
 
 class _Camera:
-    def __init__(self, section: SourceSection) -> None:
+    def __init__(self, section: SourceSection, pictures: Pictures) -> None:
+        self._pictures = pictures
         self._rate = section.frames_per_second
         self._key_every_ns = round(section.key_frame_interval_s * _SECOND_NS)
         self._key_due_ns = 0
@@ -86,6 +90,9 @@ class _Camera:
         if key:
             self._key_due_ns = at_ns + self._key_every_ns
         frame = self._picture.draw(number, at_ns)
+        if self._pictures.due(at_ns):
+            plane = frame.planes[0]
+            self._pictures.offer(at_ns, frame.width, frame.height, plane.line_size, plane)
         at = number * VIDEO_TIMESCALE // self._rate
         for sample in self.encoder.encode(frame, at, key=key, sensor_ns=at_ns, number=number):
             sink.put(sample)

@@ -15,13 +15,13 @@ from recorder.evidence import records
 from recorder.evidence.statements import MediaReceipt, RecordsReceipt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from recorder.evidence.records import Record
     from recorder.spool.logfile import Frame
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 OUTSTANDING: Final = 0
 """On the device, without a receipt."""
@@ -98,6 +98,7 @@ CREATE TABLE sessions (
     last_offset INTEGER NOT NULL      -- where its newest record of any kind begins
 ) WITHOUT ROWID;
 CREATE INDEX sessions_open ON sessions (log) WHERE close_sequence IS NULL;
+CREATE INDEX sessions_closed ON sessions (log, close_sequence) WHERE close_sequence IS NOT NULL;
 CREATE INDEX sessions_time ON sessions (opened_utc_ns);
 
 CREATE TABLE positions (
@@ -112,12 +113,11 @@ CREATE TABLE positions (
 ) WITHOUT ROWID;
 
 CREATE TABLE kinds (
-    kind TEXT NOT NULL,               -- of a record that is asked for later: check, deferral, return
-    utc_ns INTEGER NOT NULL,          -- its claimed time
     log BLOB NOT NULL,                -- log id
+    kind TEXT NOT NULL,               -- of a record without a session that is asked for later
     sequence INTEGER NOT NULL,
     record_offset INTEGER NOT NULL,   -- where it begins in the log file
-    PRIMARY KEY (kind, utc_ns, log, sequence)
+    PRIMARY KEY (log, kind, sequence)
 ) WITHOUT ROWID;
 
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -242,7 +242,7 @@ class Index:
                     self._add_media(frame, record, record.file)
                 if record.session is not None:
                     self._add_to_session(frame, record, record.session)
-                if isinstance(record.body, _ASKED_FOR):
+                if record.session is None and isinstance(record.body, _ASKED_FOR):
                     self._add_kind(frame, record)
             if head is None:
                 self._db.execute("UPDATE logs SET indexed_size_bytes = ? WHERE log = ?", (indexed_size_bytes, log))
@@ -301,18 +301,18 @@ class Index:
 
     def _add_kind(self, frame: Frame, record: Record) -> None:
         self._db.execute(
-            "INSERT OR IGNORE INTO kinds VALUES (?, ?, ?, ?, ?)",
-            (record.kind, record.utc_ns, record.log, record.sequence, frame.offset),
+            "INSERT OR IGNORE INTO kinds VALUES (?, ?, ?, ?)",
+            (record.log, record.kind, record.sequence, frame.offset),
         )
 
-    def newest(self, kind: str, limit: int) -> list[tuple[bytes, int]]:
-        """Return log and offset of the newest records of a kind that is asked for later, newest first."""
-        return [
-            (log, offset)
-            for log, offset in self._rows(
-                "SELECT log, record_offset FROM kinds WHERE kind = ? ORDER BY utc_ns DESC LIMIT ?", kind, limit
-            )
-        ]
+    def newest(self, log: bytes, kinds: Sequence[str], limit: int) -> list[int]:
+        """Return the offsets of the newest records of these kinds that name no session, newest first.
+
+        Only ``check``, ``deferral`` and ``return`` are found so.
+        """
+        marks = ", ".join("?" * len(kinds))
+        query = f"SELECT record_offset FROM kinds WHERE log = ? AND kind IN ({marks}) ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - marks only
+        return [offset for (offset,) in self._rows(query, log, *kinds, limit)]
 
     def settle(self, log: bytes, media_settled: int) -> None:
         """Remember that every file numbered below has been looked at after the last crash."""
@@ -365,8 +365,17 @@ class Index:
         """Return the newest sessions, newest first."""
         return self._sessions("ORDER BY opened_utc_ns DESC LIMIT ?", limit)
 
-    def unreceived_sessions(self, limit: int) -> list[SessionRow]:
-        """Return closed sessions of which a record or a file has no receipt, oldest first."""
+    def last_closed(self, log: bytes) -> SessionRow | None:
+        """Return the session of a log that was closed last."""
+        where = "WHERE log = ? AND close_sequence IS NOT NULL ORDER BY close_sequence DESC LIMIT 1"
+        return next(iter(self._sessions(where, log)), None)
+
+    def sessions_between(self, first: bytes, last: bytes, limit: int) -> list[SessionRow]:
+        """Return the sessions whose ids lie between two, these included."""
+        return self._sessions("WHERE session BETWEEN ? AND ? LIMIT ?", first, last, limit)
+
+    def not_received(self, limit: int) -> list[SessionRow]:
+        """Return the closed sessions of which a record or a file has no receipt, by log, oldest first."""
         # Which index is best SQLite cannot know: nearly all media are received, and only this one holds the others.
         return self._sessions(
             f"""WHERE close_sequence IS NOT NULL AND (
@@ -378,7 +387,7 @@ class Index:
                 OR close_sequence >= (
                     SELECT COALESCE(MAX(next_sequence), 0) FROM positions WHERE positions.log = sessions.log
                 )
-            ) ORDER BY opened_utc_ns LIMIT ?""",  # noqa: S608 - constants only
+            ) ORDER BY log, open_sequence LIMIT ?""",  # noqa: S608 - constants only
             limit,
         )
 
@@ -392,7 +401,7 @@ class Index:
         """Return one value, None where there is none yet.
 
         ``free_on`` (the class under which they were taken in), ``receipts_size_bytes``, ``receipts_head_offset``,
-        ``receipts_head_sha256`` (how far receipts.log is indexed), ``newest_receipt_sha256`` and
+        ``receipts_head_sha256`` (how far receipts.log is indexed), ``newest_receipt_sha256``,
         ``newest_receipt_utc_ns``.
         """
         rows = self._rows("SELECT value FROM meta WHERE name = ?", name)

@@ -25,6 +25,7 @@ from recorder.spool.errors import DiskFullError, SpoolFatalError, SpoolLockedErr
 from recorder.spool.keeper import IndexKeeper
 from recorder.spool.layout import MEDIA_FINISHED_MODE, Layout, free_bytes, open_descriptor, sync_directory
 from recorder.spool.logfile import LogFile, read_frame
+from recorder.spool.past import Past
 from recorder.spool.reader import MAX_RECORD_SIZE_BYTES
 from recorder.spool.receipts import ReceiptTaker, ReceiptVerifier, Taken
 from recorder.spool.reserve import Reserve
@@ -93,6 +94,7 @@ class Spool:
         self._receipts = _open_receipts(layout, self._keeper)
         self._files: dict[bytes, LogFile] = {}
         self._logs: dict[int, LogWriter] = {}
+        self.past = Past(layout, self._keeper, self._logs, self._record_at)
         self._media_next: dict[int, int] = {}
         self._taker: ReceiptTaker | None = None
         self._newest_receipt_sha256: bytes | None = None
@@ -464,16 +466,6 @@ class Spool:
     def sessions(self, limit: int) -> list[SessionRow]:
         """Return the newest sessions, newest first."""
         return self._keeper.ask(lambda one: one.sessions(limit))
-
-    def unreceived_sessions(self, limit: int) -> list[tuple[SessionRow, Record]]:
-        """Return closed sessions that no store has received whole, oldest first, each with its newest record."""
-        rows = self._keeper.ask(lambda one: one.unreceived_sessions(limit))
-        return [(row, self._record_at(row.log, row.last_offset)) for row in rows if row.log in self._files]
-
-    def newest(self, kind: str, limit: int) -> list[Record]:
-        """Return the newest ``check``, ``deferral`` or ``return`` records, newest first."""
-        rows = self._keeper.ask(lambda one: one.newest(kind, limit))
-        return [self._record_at(log_id, offset) for log_id, offset in rows if log_id in self._files]
 
     def free_bytes(self) -> int:
         """Return the room on the spool's file system, the reserve not counted."""

@@ -26,6 +26,7 @@ RENDERED: Final = "rendered"
 _WORDS_PER_MINUTE: Final = {"zh": 180, "en": 165}
 _VOICES: Final = {"zh": speech.VOICE, "en": "en"}
 _ENGINE_S: Final = 20.0
+_PAUSES: Final = {"zh": "，", "en": ", "}
 
 
 class SoundError(RecorderError):
@@ -191,7 +192,8 @@ def spoken_argument(value: str, language: str) -> str:
 
     Args:
         value: ``length:`` and nanoseconds, ``count:`` and a number, ``digits:`` and a number that is read digit by
-            digit, ``day:`` and a date (2026-10-01), the id of a text, or the words themselves.
+            digit, with a pause at each blank, ``day:`` and a date (2026-10-01), the id of a text, or the words
+            themselves.
         language: ``zh`` or ``en``.
     """
     kind, _, rest = value.partition(":")
@@ -200,7 +202,7 @@ def spoken_argument(value: str, language: str) -> str:
     if kind == "count" and rest.isdecimal():
         return speech.count(int(rest), language)
     if kind == "digits":
-        return speech.digits(rest, language)
+        return _PAUSES[language].join(speech.digits(group, language) for group in rest.split())
     if kind == "day":
         with contextlib.suppress(ValueError):
             return speech.day(date.fromisoformat(rest), language)

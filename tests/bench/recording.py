@@ -32,6 +32,7 @@ kind = "input"
 tracks = ["video", "audio"]
 url = "{server.url}"
 options = {{ rtsp_transport = "tcp" }}
+looks_per_second = 0
 """
             with Site(folder / "site", streams=streams) as site:
                 return measure(site, server.url, folder)

@@ -1021,7 +1021,7 @@ def test_every_finding_code_is_an_attack_or_a_note() -> None:
         *{"genesis-wrong", "boot-head-wrong", "head-contradicted", "stream-missing", "open-repeated"},
         *{"stored-altered", "media-unreadable", "init-altered", "init-changed", "part-wrong", "time-wrong"},
         *{"no-anchor", "body-malformed", "media-sealed", "media-not-here", "store-certificate-not-valid"},
-        *{"chain-broken", "records-lost"},
+        *{"chain-broken", "records-lost", "code-differs", "code-beyond"},
     }
     raised = {entry[2] for entry in ATTACKS.values()}
     serious = {code for code, kind in CODES.items() if kind.effect is not Effect.NOTE}

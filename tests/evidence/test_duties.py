@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from recorder.errors import ConfigError
 from recorder.evidence import duties, records, session_page, texts
-from recorder.evidence.details import Person
+from recorder.evidence.details import Person, TextRecord
 from recorder.report_command import report as report_command
 from tests.evidence.conftest import write
 from tests.support.acts import AGENCIES, HOUR, OFFICERS, PARTY, Act, agency
@@ -393,6 +393,22 @@ def test_text_suffices_only_in_fushun_and_never_for_a_must(site: forge.Site) -> 
 
 
 @pytest.mark.rule("R10")
+@pytest.mark.parametrize("name", sorted(AGENCIES))
+def test_an_act_that_is_only_stated_is_judged_by_what_it_can_show(site: forge.Site, name: str) -> None:
+    left = records.NotRecorded(reason="privacy", scope="act", lawful=True)
+    found = (
+        act(name)
+        .details(officers=OFFICERS, text_record=TextRecord(kind="笔录", number="1"))
+        .add(left, 1)
+        .close()
+        .report(site)
+    )
+    assert [found.duty(rule).status for rule in ("R3", "R4", "R6", "R7", "R8", "R9", "R11")] == ["not_applicable"] * 7
+    assert (found.duty("R10").status, found.duty("R2").status) == ("met", "not_applicable")
+    assert (found.findings, found.questions) == ((), ())
+
+
+@pytest.mark.rule("R10")
 def test_a_long_interval_is_for_review(site: forge.Site) -> None:
     one = act("anshan").usual().film(count=3)
     start, end = one.at(5), one.at(5 + 31 * 60)
@@ -445,6 +461,8 @@ def test_text_record(site: forge.Site) -> None:
     found = one.report(site)
     assert result(found, "R23") == ("met", "declared")
     assert "于0:00:05播报记录编号和核验码。" in session_page.text(found, "zh")
+    after = act().usual().film(count=3).close().say("say.end.code", at_s=20).report(site)
+    assert "记录结束后播报记录编号和核验码。" in session_page.text(after, "zh")
     without = act().say().film(count=2).close().report(site)
     assert (without.duty("R23").status, questions(without, "R23")) == ("cannot_judge", ["no_text_record"])
 
@@ -460,6 +478,33 @@ def test_gaps_silence_and_covered_lens_are_told(site: forge.Site) -> None:
     text = session_page.text(found, "zh")
     assert "无声12秒" in text
     assert "镜头遮挡1秒" in text
+
+
+@pytest.mark.rule("R20", "R22")
+def test_what_a_recording_suffered_from_is_told_once_with_its_length(site: forge.Site) -> None:
+    one = act("mingshan").usual().film(count=6)
+    lens = {"code": "lens_blocked", "start_boottime_ns": one.at(2)}
+    one.add(records.Fault(**lens), 5).add(records.Fault(code="picture_dark", start_boottime_ns=one.at(6)), 9)
+    one.add(records.Fault(**lens, end_boottime_ns=one.at(9), length_ns=4 * 10**9, count=2), 11)
+    found = one.gap("power", 12, 14).film(7, 1).close().report(site)
+    assert sorted(questions(found))[:2] == ["dark", "lens_blocked"]
+    named = {finding.id: finding for finding in found.questions}
+    assert named["lens_blocked"].moment is not None
+    assert named["lens_blocked"].moment.media_ns == 2 * 10**9
+    text = session_page.text(found, "zh")
+    assert "镜头遮挡4秒" in text
+    assert "画面过暗6秒" in text  # nobody signed its end: it lasted until nothing was recorded
+    assert "设备故障" not in text
+    assert [one.times for one in found.facts.impairments] == [2, 1]
+
+
+def test_a_silence_that_the_levels_show_too_is_told_once(site: forge.Site) -> None:
+    one = act("mingshan").usual().film(count=6, silent=True)
+    silent = {"code": "sound_silent", "start_boottime_ns": one.at(0)}
+    one.add(records.Fault(**silent), 10)
+    one.add(records.Fault(**silent, end_boottime_ns=one.at(12), length_ns=12 * 10**9), 12)
+    found = one.close().report(site)
+    assert questions(found).count("silent") == 1
 
 
 def test_a_start_by_mistake_is_kept_listed_and_left_out_of_the_figures(site: forge.Site) -> None:

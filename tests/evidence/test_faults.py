@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder import impairments
 from recorder.evidence import faults
 
 ROOT = Path(__file__).parents[2]
@@ -47,3 +48,4 @@ def test_every_fault_that_the_program_signs_is_in_the_table() -> None:
                 }
     assert {"storage_full", "log_damaged", "policy_missing"} <= signed
     assert signed <= set(faults.table())
+    assert set(impairments.CUES) <= set(faults.table())

@@ -64,7 +64,7 @@ def test_every_code_is_on_the_page_as_it_is() -> None:
 
 
 def test_roles_and_constants_are_on_the_page() -> None:
-    for role in (Role.SIGNING, Role.RECEIPT, Role.OPENING):
+    for role in (Role.SIGNING, Role.RECEIPT, Role.OPENING, Role.CODES):
         assert f"| `{role.prefix}:` | {role.usage} |" in PAGE
     assert cose.EXTERNAL_AAD.hex() in PAGE
     assert stored.MAGIC.hex(" ") in PAGE

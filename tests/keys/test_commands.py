@@ -32,6 +32,7 @@ def test_site_has_a_key_for_each_role_and_all_chain_to_its_authority(site: Path)
         ("devices/sy-0001/signing", Role.SIGNING, "sy-0001"),
         ("devices/sy-0002/transport", Role.TRANSPORT, "sy-0002"),
         ("central/receipt", Role.RECEIPT, "store-1"),
+        ("central/codes", Role.CODES, "store-1"),
         ("central/transport", Role.CENTRAL, "store-1"),
         ("broker/broker", Role.BROKER, "broker-1"),
     ):
@@ -42,7 +43,7 @@ def test_site_has_a_key_for_each_role_and_all_chain_to_its_authority(site: Path)
 
 def test_private_keys_are_readable_by_their_owner_only(site: Path) -> None:
     keys = list(site.rglob("*.key"))
-    assert len(keys) == 7
+    assert len(keys) == 8
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
 
 

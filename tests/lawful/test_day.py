@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from recorder.control import RefusedError
 from recorder.evidence import records
 from tests.lawful.field import AGENCIES, OFFICERS, WORN, Field, policy_of
 from tests.support.commands import liuhen
@@ -80,16 +81,19 @@ class Day:
             self.site.ask("mark", marker=marker)
         return session
 
-    def central(self, *arguments: str) -> dict[str, Any]:
+    def central(self, *arguments: str) -> Any:
         """Ask the store, in its time."""
         done = liuhen(
             *("central", *arguments, "--config", self.site.central_config, "--json", "--as", "T-1"),
             **self.shift.environment,
         )
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert isinstance(found, dict)
-        return found
+        return json.loads(done.stdout)
+
+    def known(self, session: str) -> dict[str, Any]:
+        """Return what the store knows of a session, from records alone."""
+        found = [one for one in self.central("sessions") if one["session"] == session]
+        return found[0] if found else {"closed": False}
 
 
 @pytest.fixture(params=sorted(AGENCIES))
@@ -101,6 +105,8 @@ def day(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Day]:
         yield made
 
 
+@pytest.mark.slow
+@pytest.mark.rule("R12")
 def test_a_day_on_duty(day: Day) -> None:
     field, site = day.field, day.site
     # Three inspections: a power cut, trade secrets, a refusal to sign.
@@ -130,3 +136,47 @@ def test_a_day_on_duty(day: Day) -> None:
         assert report["duties"]["R12"]["status"] == "met", report["duties"]["R12"]
     assert field.report(secret)["duties"]["R10"]["status"] == "met"
     assert field.report(refused)["duties"]["R11"]["status"] == "met"
+
+
+@pytest.mark.slow
+@pytest.mark.rule("R13")
+def test_a_trip_from_which_nothing_can_be_handed_over_in_time(day: Day) -> None:
+    field, site = day.field, day.site
+    site.uplink.stop()
+    day.off(hours=5)
+    far = day.inspection("far")
+    field.film(4)
+    field.end("moved")
+    if day.agency in DEFERS:
+        said = liuhen("defer", "--reason", "remote", "--config", site.device_config)
+        assert said.returncode == 0, said.stderr
+        assert "边远" in said.stdout
+    else:
+        with pytest.raises(RefusedError):
+            site.ask("defer", reason="remote")
+    # A thin link for a moment: the records are at the store, their media are not.
+    site.max_rate_bytes_per_s = 2000
+    site.write_configurations()
+    site.uplink.start()
+    site.wait_for(lambda: day.known(far)["closed"], "the store knows of it", 60)
+    assert site.uplink.stop() == 0
+    assert day.known(far)["files_missing"] > 0
+    day.off(hours=22)
+    assert day.known(far)["soon_late"] is (day.agency not in DEFERS)
+    day.off(hours=8)
+    found = day.known(far)
+    assert found["late"] is (day.agency not in DEFERS), found
+    assert found["hand_over"] == ("deferred" if day.agency in DEFERS else "late")
+    # Back at the unit.
+    said = liuhen("returned", "--config", site.device_config)
+    assert (said.returncode == 0) is (day.agency in DEFERS), said.stderr
+    site.max_rate_bytes_per_s = None
+    site.write_configurations()
+    site.uplink.start()
+    field.handed_over()
+    site.wait_for(lambda: day.known(far)["state"] == "complete", "the store has all of it", 60)
+    report = field.report(far)
+    assert report["duties"]["R12"]["status"] == ("met" if day.agency in DEFERS else "not_met"), report["duties"]["R12"]
+    assert day.known(far)["handed_over_late"] is (day.agency not in DEFERS)
+    if day.agency in DEFERS:
+        assert report["duties"]["R13"]["status"] == "met", report["duties"]["R13"]

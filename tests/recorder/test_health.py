@@ -109,7 +109,7 @@ def test_an_index_made_again_knows_the_same(duty: Duty) -> None:
         path.unlink()
     duty.spool = duty.site.open(duty.clock)
     assert duty.stand() == before
-    (newest,) = duty.spool.newest("check", 5)
+    (newest,) = duty.spool.past.newest("check", limit=5)
     assert newest.body == records.Check(passed=["storage"])
 
 

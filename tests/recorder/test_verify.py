@@ -10,7 +10,7 @@ import pytest
 
 from keys.certificates import Anchors, read_identity
 from recorder import verify
-from recorder.evidence import records, statements
+from recorder.evidence import checkcode, records, statements
 from recorder.evidence.package import write_package
 from recorder.spool.layout import Layout
 from recorder.spool.logfile import LogFile
@@ -220,3 +220,38 @@ def test_unreadable_names_and_files_are_told_not_raised(recording: Recording, si
 
 def test_nothing_to_judge_is_not_success() -> None:
     assert verify.worst([]) == 2
+
+
+@pytest.mark.rule("R23")
+def test_what_was_written_on_paper_is_checked_by_the_command(site: Site, recording: Recording, tmp_path: Path) -> None:
+    package = write(recording, tmp_path / "package")
+    trusted = ("--authority", authority(site, tmp_path))
+    code = checkcode.of(recording.parsed[-1])
+    paper = f"{code.number}：{code.groups.replace(' ', '-')}"
+    said = liuhen("verify", package, *trusted, "--code", paper, "--code", str(code))
+    assert (said.returncode, said.stderr) == (0, "")
+    assert f"核验码相符：编号{code.number}、核验码{code.groups}" in said.stdout
+    # A slip of the pen, and a number that the package does not reach.
+    wrong = f"{code.number}:{(int(code.digits) + 1) % 10**12:012}"
+    said = liuhen("verify", package, *trusted, "--code", wrong, "--json")
+    told = json.loads(said.stdout)
+    assert (said.returncode, told["exit_code"]) == (1, 1)
+    (finding,) = told["verdicts"][0]["findings"]
+    assert (finding["code"], finding["sequence"], finding["effect"]) == ("code-differs", code.number, "violation")
+    said = liuhen("verify", package, *trusted, "--code", f"99:{code.digits}", "--lang", "en")
+    assert said.returncode == 2
+    assert "there is no record 99 in this copy" in said.stdout
+
+
+@pytest.mark.parametrize("written", ["12", "12:123", "12:abcdefghijkl"])
+def test_a_malformed_code_is_a_mistake_of_the_caller(recording: Recording, tmp_path: Path, written: str) -> None:
+    said = liuhen("verify", write(recording, tmp_path / "package"), "--code", written)
+    assert said.returncode == 64
+    assert "NUMBER:CODE" in said.stderr
+    assert not said.stdout
+
+
+def test_a_code_is_of_one_recording_not_of_a_spool(recording: Recording, tmp_path: Path) -> None:
+    said = liuhen("verify", spool(recording, tmp_path / "spool"), "--code", "1:123456789012")
+    assert said.returncode != 0
+    assert "export" in said.stderr

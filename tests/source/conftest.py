@@ -36,6 +36,7 @@ class FakeRecorder:
         self.ended: list[link.Ended] = []
         self.heard: list[link.Heard] = []
         self.probed: list[link.Probed] = []
+        self.shown: list[tuple[link.Shown, bytes]] = []
         self._server: socket.socket | None = None
         self._peer: socket.socket | None = None
         self._decoder = link.Decoder()
@@ -123,6 +124,8 @@ class FakeRecorder:
             self.heard.append(message)
         elif isinstance(message, link.Probed):
             self.probed.append(message)
+        elif isinstance(message, link.Shown):
+            self.shown.append((message, payload))
 
     @property
     def tracks(self) -> dict[int, TrackInit]:

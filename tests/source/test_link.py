@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys import cbor
+from recorder.evidence.lens_code import MAX_TEXT_CHARACTERS
 from recorder.source import link
 from recorder.source.errors import LinkError
 
@@ -54,6 +55,7 @@ MESSAGES: list[tuple[link.Message, bytes]] = [
     ),
     (link.Probe(number=8, length_ms=3000), b""),
     (link.Probed(number=8, frames={"video": 75}, peak_millibels=-1200), b""),
+    (link.Shown(taken_boottime_ns=9), b"LIUHEN1:6BFOXN"),
 ]
 
 
@@ -125,6 +127,9 @@ def _raw(fields: dict[str, object], payload: bytes = b"") -> bytes:
         struct.pack(">II", link.MAX_HEADER_SIZE_BYTES + 1, 0),
         struct.pack(">II", 10, link.MAX_PAYLOAD_SIZE_BYTES + 1),
         _raw({"type": "ack", "instance": ID[:-1], "number": 1}),
+        _raw({"type": "shown", "taken_boottime_ns": 1}),
+        _raw({"type": "shown", "taken_boottime_ns": 1}, b"A" * (MAX_TEXT_CHARACTERS + 1)),
+        _raw({"type": "shown", "taken_boottime_ns": 1}, "LIUHEN1:留痕".encode()),
         _raw({"type": "ack", "instance": ID, "number": -1}),
         _raw({"type": "ack", "instance": ID, "number": 1 << 63}),
         _raw({"type": "ack", "instance": ID}),

@@ -91,6 +91,31 @@ def footage(form: str = "plain", seconds: int = 79) -> Path:
     )
 
 
+def spoiled() -> Path:
+    """Return an MP4 of real footage that something happens to, 768 × 576, 10 frames a second, constant quality.
+
+    All is well until second 18; from then to 30 a hand is before the lens, and there is no sound until 32; from second
+    42 to the end, at 98, the picture stands still while the sound goes on.
+    """
+    filters = (
+        # A hand: dark, a little brighter at one side, with a sensor's noise.
+        "color=c=black:s=768x576:r=10,format=yuv420p,geq=lum='20+30*pow(X/W,3)':cb=128:cr=128,trim=duration=42[hand]",
+        "[0]fps=10[clear]",
+        "[clear][hand]overlay=enable='between(t,18,30)',noise=alls=6:allf=t,tpad=stop_mode=clone:stop_duration=56",
+    )
+    sound = "aevalsrc=0.3*sin(2*PI*t*440)*(1-between(t\\,18\\,32)):s=48000"
+    return _once(
+        "spoiled.mp4",
+        [
+            *("-t", "42", "-i", str(clip()), "-f", "lavfi", "-t", "98", "-i", sound),
+            *("-filter_complex", ";".join(filters), "-pix_fmt", "yuv420p"),
+            *("-c:v", "libx264", "-preset", "veryfast", "-qp", "26", "-bf", "0"),
+            *("-g", "20", "-keyint_min", "20", "-sc_threshold", "0"),
+            *("-c:a", "aac", "-b:a", "64k", "-t", "98"),
+        ],
+    )
+
+
 def flash_and_beep(seconds: int = 60, *, bframes: int = 0) -> Path:
     """Return an MP4 that flashes white and beeps (1 kHz) for the first fifth of each second, 25 frames a second."""
     picture = "color=c=black:s=320x240:r=25,drawbox=c=white:t=fill:enable='lt(mod(t,1),0.2)'"

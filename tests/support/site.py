@@ -206,10 +206,13 @@ state = "{self.uplink_state}"
 [store]
 folder = "{self.store}"
 language = "{self.language}"
+{f'policies = "{self.policy.parent}"' if self.policy else ""}
 
 [keys]
 receipt = "file:{self.keys / "central" / "receipt.key"}"
 certificate = "{self.keys / "central" / "receipt.crt"}"
+codes = "file:{self.keys / "central" / "codes.key"}"
+codes_certificate = "{self.keys / "central" / "codes.crt"}"
 authority = ["{self.authority}"]
 
 [intake]

@@ -44,7 +44,7 @@ class SourceEnd:
         self.init, self.fragments = make(seconds=12)
 
     @classmethod
-    def dial(cls, run: Path, source: str, track: str, stream: str = "camera") -> SourceEnd:
+    def dial(cls, run: Path, source: str, track: str, stream: str = "camera", **hello: object) -> SourceEnd:
         """Connect to a recorder and say hello.
 
         A recorder kills the process behind a connection that it ends; so a process connects that is gone by then.
@@ -55,7 +55,7 @@ class SourceEnd:
             subprocess.run(command, check=True, pass_fds=[there.fileno()])
             _, (descriptor,), _, _ = socket.recv_fds(here, 1, 1)
         end = cls(socket.socket(fileno=descriptor), source, track, stream)
-        end.hello()
+        end.hello(**hello)
         return end
 
     def send(self, message: link.Message, payload: bytes = b"") -> None:

@@ -85,3 +85,25 @@ class StreamBench:
 
     def bodies(self, form: type) -> list:
         return [record.body for record in self.records() if isinstance(record.body, form)]
+
+
+class Tongue:
+    """A voice that keeps what it is to say: (text, session that it is about where that is over)."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, bytes | None]] = []
+        self.cues: list[str] = []
+
+    def say(self, _stream: StreamRecorder, text: str, _arguments: dict[str, str] | None = None) -> None:
+        self.said.append((text, None))
+
+    def say_after(
+        self, _stream: StreamRecorder, session: bytes, text: str, _arguments: dict[str, str] | None = None
+    ) -> None:
+        self.said.append((text, session))
+
+    def cue(self, _stream: StreamRecorder, text: str, _arguments: dict[str, str] | None = None) -> None:
+        self.cues.append(text)
+
+    def set_quiet(self, _stream: StreamRecorder, *, quiet: bool) -> None:
+        """Nothing sounds."""

@@ -62,6 +62,16 @@ def test_a_text_with_blanks_is_made_when_it_is_spoken(voice: Voice) -> None:
     assert voice.sound("say.start.av", "en", {}).length_ns > 4e9
 
 
+@pytest.mark.rule("R23")
+def test_numbers_and_codes_are_spoken_sign_by_sign_four_and_four(voice: Voice) -> None:
+    spoken = {"number": "digits:4096", "code": "digits:8735 1654 7764"}
+    assert voice.words("say.code", "zh", spoken) == (
+        "本次音像记录编号四 零 九 六，当前核验码八 七 三 五，一 六 五 四，七 七 六 四，请记入笔录。"
+    )
+    assert "number 4 0 9 6, check code 8 7 3 5, 1 6 5 4, 7 7 6 4." in voice.words("say.end.code", "en", spoken)
+    assert 6 < voice.sound("say.end.code", "zh", spoken).length_ns / 1e9 < 16
+
+
 @pytest.mark.parametrize("text", ["say.nothing", "say.end.code"])
 def test_what_cannot_be_said_is_told(voice: Voice, text: str) -> None:
     with pytest.raises(SoundError, match="cannot be spoken"):

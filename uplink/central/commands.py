@@ -15,6 +15,7 @@ import click
 from keys.errors import CertificateError
 from recorder.config import load
 from recorder.errors import ConfigError
+from uplink.central.code_commands import code
 from uplink.central.config import CentralConfig
 from uplink.central.errors import NoSuchSessionError, RefusedError, StoreError
 
@@ -136,6 +137,9 @@ _maybe_reason = click.option("--reason", default=ROUTINE, show_default=True, hel
 @click.group()
 def central() -> None:
     """中心端  The central store."""
+
+
+central.add_command(code)
 
 
 @central.command()

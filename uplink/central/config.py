@@ -34,6 +34,9 @@ class StoreKeysSection(Section, frozen=True, kw_only=True):
     certificate: str
     authority: list[str]
     """Certificate files of the trusted authorities."""
+    codes: str | None = None
+    """Key that signs codes for tasks and officers, by URI; without it this store issues none."""
+    codes_certificate: str | None = None
     revoked: list[str] = msgspec.field(default_factory=list)
     """Fingerprints (kid, hex) of certificates that are believed no longer. What they sign is kept, in quarantine."""
 
