@@ -374,22 +374,17 @@ class Index:
         """Return the sessions whose ids lie between two, these included."""
         return self._sessions("WHERE session BETWEEN ? AND ? LIMIT ?", first, last, limit)
 
-    def not_received(self, limit: int) -> list[SessionRow]:
-        """Return the closed sessions of which a record or a file has no receipt, by log, oldest first."""
+    def closed_with_outstanding(self, limit: int) -> list[SessionRow]:
+        """Return the closed sessions with a file that has no receipt, by log, oldest first."""
         # Which index is best SQLite cannot know: nearly all media are received, and only this one holds the others.
-        return self._sessions(
-            f"""WHERE close_sequence IS NOT NULL AND (
-                EXISTS (
-                    SELECT 1 FROM media INDEXED BY media_outstanding
-                    WHERE media.log = sessions.log AND state = {OUTSTANDING}
-                        AND sequence BETWEEN sessions.open_sequence AND sessions.close_sequence
-                )
-                OR close_sequence >= (
-                    SELECT COALESCE(MAX(next_sequence), 0) FROM positions WHERE positions.log = sessions.log
-                )
-            ) ORDER BY log, open_sequence LIMIT ?""",  # noqa: S608 - constants only
-            limit,
+        # The state stands in the text, not in a parameter: only so it may be taken.
+        outstanding = (
+            "SELECT 1 FROM media INDEXED BY media_outstanding"  # noqa: S608 - constants only
+            f" WHERE media.log = sessions.log AND media.state = {OUTSTANDING}"
+            " AND media.sequence BETWEEN open_sequence AND close_sequence"
         )
+        where = f"WHERE close_sequence IS NOT NULL AND EXISTS ({outstanding}) ORDER BY log, open_sequence LIMIT ?"
+        return self._sessions(where, limit)
 
     def _sessions(self, which: str, *values: Any) -> list[SessionRow]:
         rows = self._rows(f"SELECT {', '.join(SessionRow._fields)} FROM sessions {which}", *values)  # noqa: S608

@@ -72,12 +72,12 @@ class Past:
         return self._over(row for row in rows if row.close_sequence is not None)
 
     def not_handed_over(self) -> list[Over]:
-        """Return the closed sessions of which some record or file has no receipt, by log, oldest first.
+        """Return the closed sessions of which some file has no receipt, by log, oldest first.
 
         Raises:
             DiskFullError: see :meth:`last_close`.
         """
-        return self._over(self._keeper.ask(lambda index: index.not_received(MOST)))
+        return self._over(self._keeper.ask(lambda index: index.closed_with_outstanding(MOST)))
 
     def waiting(self) -> list[tuple[SessionRow, Record]]:
         """Return the same sessions as the index has them, each with its newest record, also those of earlier logs.
@@ -85,7 +85,7 @@ class Past:
         Raises:
             DiskFullError: see :meth:`last_close`.
         """
-        rows = self._keeper.ask(lambda index: index.not_received(MOST))
+        rows = self._keeper.ask(lambda index: index.closed_with_outstanding(MOST))
         return [(row, self._record_at(row.log, row.last_offset)) for row in rows]
 
     def newest(self, *kinds: str, limit: int = 1) -> list[Record]:

@@ -55,12 +55,8 @@ class Duty:
         files = [record_chunk(self.spool, session, number) for number in range(3)]
         return files, close_session(self.spool, session, first, 3)
 
-    def receive(self, *files: Record, records_to: Record | None = None) -> None:
-        self.clock.advance(1)  # a receipt of the same moment would be no news
-        messages = [self.site.media_receipt(one, self.clock.utc_ns) for one in files]
-        if records_to is not None:
-            messages.append(self.site.records_receipt(records_to, records_to.log, self.clock.utc_ns))
-        self.site.deliver(*messages)
+    def receive(self, *files: Record) -> None:
+        self.site.deliver(*[self.site.media_receipt(one, self.clock.utc_ns) for one in files])
         self.spool.take_receipts()
 
     def stand(self, rule: HandoverRule = HandoverRule()) -> Uploads:  # noqa: B008 - immutable
@@ -86,20 +82,14 @@ def test_the_device_counts_its_own_deadline_without_any_network(duty: Duty) -> N
 
 @pytest.mark.rule("R12")
 def test_only_receipts_for_all_of_it_end_the_wait(duty: Duty) -> None:
-    duty.receive(*duty.files[:2], records_to=duty.close)
+    duty.receive(*duty.files[:2])
     assert duty.stand().pending == 1
     duty.receive(duty.files[2])
-    assert duty.stand() == Uploads()
-    # Another, of which the store has the media and not the last record: it does not know that it has all.
-    files, close = duty.record()
-    duty.receive(*files, records_to=files[-1])
-    assert duty.stand().pending == 1
-    duty.receive(records_to=close)
     assert duty.stand() == Uploads()
 
 
 def test_an_index_made_again_knows_the_same(duty: Duty) -> None:
-    duty.receive(*duty.files, records_to=duty.files[-1])
+    duty.receive(*duty.files[1:])
     duty.spool.append(0, None, [records.Check(passed=["storage"])])
     duty.clock.advance(25 * HOUR)
     before = duty.stand()
