@@ -32,6 +32,7 @@ COMMANDS = {
     "source": ("recorder.source.commands:source", "运行摄录部件  Run one camera or microphone"),
     "voice": ("recorder.voice.commands:voice", "运行语音服务  Run the voice of this device"),
     "position": ("recorder.position.commands:position", "运行定位服务  Ask gpsd where this device is"),
+    "panel": ("recorder.panel.commands:panel", "运行按键和指示灯服务  Run buttons and lights of this device"),
     "uplink": ("uplink.device.commands:uplink", "运行上传服务  Run the uplink"),
     "central": ("uplink.central.commands:central", "中心端  The central store"),
     "export": ("uplink.central.commands:export", "导出复制件  Export a package from the store"),

@@ -221,6 +221,7 @@ def status(config_path: Path, *, as_json: bool) -> None:
                     f"    {name}：未安装 zxing-cpp，不能读取二维码",
                     f"    {name}: zxing-cpp is not installed, so codes are not read",
                 )
+    _say_battery(config, answer["battery"])
     _say_health(config, answer)
     if answer["unreceipted_files"] is None:
         _say(config, "  存储空间已满。", "  The disk is full.")
@@ -258,6 +259,18 @@ def _say_health(config: DeviceConfig, answer: dict[str, Any]) -> None:
         if offset_ns is not None and abs(offset_ns) > SATELLITE_NS:
             length = texts.length(abs(offset_ns), config.device.language)
             _say(config, f"  设备时间与卫星时间相差{length}", f"  Satellite time differs by {length}")
+
+
+def _say_battery(config: DeviceConfig, battery: dict[str, Any]) -> None:
+    if battery["percent"] is None:
+        return
+    if battery["on_mains"]:
+        zh, en = "，外接电源", ", on mains"
+    elif battery["minutes"] is None:
+        zh, en = "，可用时间未知", ", for how long is not known"
+    else:
+        zh, en = f"，约可用 {battery['minutes']} 分钟", f", for about {battery['minutes']} minutes"
+    _say(config, f"  电池 {battery['percent']}%{zh}", f"  Battery {battery['percent']} %{en}")
 
 
 def ask_recorder(config_path: Path, request: dict[str, Any]) -> tuple[DeviceConfig, dict[str, Any]]:

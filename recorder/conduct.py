@@ -48,14 +48,20 @@ class Speaks(Protocol):
 
 
 class Teller:
-    """A device without a voice, and a hall, where a sign tells: the log alone."""
+    """A device without a voice, and a hall, where a sign tells: the log alone, and the panel."""
+
+    def __init__(self, cued: Callable[[int, str], None]) -> None:
+        self._cued = cued
 
     def say(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
         """Log it; what is filled in may be a name."""
         del arguments
         log.info("stream %s: not spoken: %s", stream.section.name, text)
 
-    cue = say
+    def cue(self, stream: StreamRecorder, text: str, arguments: dict[str, str] | None = None) -> None:
+        """Log it, and let the panel tell it by its rhythm."""
+        self.say(stream, text, arguments)
+        self._cued(stream.number, text)
 
     def say_after(
         self, stream: StreamRecorder, session: bytes, text: str, arguments: dict[str, str] | None = None
@@ -180,13 +186,16 @@ class Conduct:
         if details is not None and self._recording():
             self.add_details(details, when="start")
 
-    def press(self, trigger: str) -> None:
-        """Press the button shortly: what it means depends on the state, and always keeps recording."""
+    def press(self, trigger: str, at_ns: int | None = None) -> None:
+        """Press the button shortly: what it means depends on the state, and always keeps recording.
+
+        ``at_ns`` is when it was pressed on the boot-time clock, where that is known better than by now.
+        """
         now = self._look()
         if self.state is State.IDLE:
             self.start(trigger)
         else:
-            self._obey(self._rules.press(now, trigger))
+            self._obey(self._rules.press(now, trigger, at_ns))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
         """Order the end; it comes after the grace.

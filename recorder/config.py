@@ -23,6 +23,8 @@ NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 SOURCE_KINDS = ("synthetic", "input", "pyaudio", "picamera2")
 TRACKS = ("video", "audio")
+BOUNCE_MS = (5, 50)
+"""Shortest and longest time, in milliseconds, that a button's contact may be given to come to rest."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,6 +170,50 @@ class PositionSection(Section, frozen=True, kw_only=True):
     """The recorder starts the process that asks it; false where systemd does."""
 
 
+class PanelSection(Section, frozen=True, kw_only=True):
+    """``[panel]``: buttons, lights, buzzer and vibration on GPIO pins, by their BCM numbers."""
+
+    button: int
+    """The main button."""
+    second_button: int | None = None
+    """Its short press is: unsuitable content begins."""
+    button_to_ground: bool = True
+    """A button connects its pin to ground, and the pin is pulled up; false: to 3.3 V, and it is pulled down."""
+    bounce_ms: int = 20
+    """A contact that has not stood still for so long does not count, 5 … 50."""
+    green: int | None = None
+    yellow: int | None = None
+    red: int | None = None
+    buzzer: int | None = None
+    vibration: int | None = None
+    active_high: bool = True
+    """Lights, buzzer and vibration are on when their pin is high."""
+    stream: str | None = None
+    """What the buttons are for, where there are several streams; the first by default."""
+    spawn: bool = True
+    """The recorder starts it itself; false where systemd does."""
+
+
+class BatterySection(Section, frozen=True, kw_only=True):
+    """``[battery]``: when a device on its battery warns, and when it ends in order what it records."""
+
+    warn_minutes: list[int] = msgspec.field(default_factory=lambda: [20, 10])
+    warn_percent: list[int] = msgspec.field(default_factory=lambda: [20, 10])
+    """Used while the minutes are not known."""
+    end_minutes: int = 2
+    """With less, a session is ended in order."""
+    end_percent: int = 3
+    folder: str = "/sys/class/power_supply"
+    """Where the kernel tells of power supplies."""
+
+    def problems(self) -> list[str]:
+        """Say what would never warn, or never end."""
+        levels = [*self.warn_minutes, *self.warn_percent]
+        if any(level < 1 for level in levels) or self.end_minutes < 0 or self.end_percent < 0:
+            return ["battery: levels cannot be negative, and those of warnings are at least 1"]
+        return []
+
+
 class DeviceConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -178,6 +224,8 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     uplink: UplinkSection | None = None
     voice: VoiceSection | None = None
     position: PositionSection | None = None
+    panel: PanelSection | None = None
+    battery: BatterySection = BatterySection()
 
     def problems(self) -> list[str]:
         """Say what would not work: ids and names out of form, tracks that two sources claim, missing addresses."""
@@ -197,6 +245,8 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
         if len(self.streams) > MAX_STREAMS:
             found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
         found += [*_voice_problems(self.voice), *_position_problems(self.position)]
+        found += self.battery.problems()
+        found += _panel_problems(self.panel, [stream.name for stream in self.streams])
         if not self.streams:
             found.append("streams: there is none, so nothing would be recorded")
         names = [stream.name for stream in self.streams]
@@ -224,6 +274,20 @@ def _position_problems(position: PositionSection | None) -> list[str]:
     if position is None or _ADDRESS.fullmatch(position.gpsd):
         return []
     return [f"position.gpsd: {position.gpsd!r} is not a host and a port, such as 127.0.0.1:2947"]
+
+
+def _panel_problems(panel: PanelSection | None, streams: list[str]) -> list[str]:
+    if panel is None:
+        return []
+    found = []
+    names = ("button", "second_button", "green", "yellow", "red", "buzzer", "vibration")
+    pins = [pin for pin in (getattr(panel, name) for name in names) if pin is not None]
+    found += [f"panel: GPIO {pin} is there twice" for pin in sorted({pin for pin in pins if pins.count(pin) > 1})]
+    if not BOUNCE_MS[0] <= panel.bounce_ms <= BOUNCE_MS[1]:
+        found.append(f"panel.bounce_ms: {panel.bounce_ms} is not between {BOUNCE_MS[0]} and {BOUNCE_MS[1]}")
+    if panel.stream is not None and panel.stream not in streams:
+        found.append(f"panel.stream: there is no stream {panel.stream!r}")
+    return found
 
 
 def _stream_problems(stream: StreamSection) -> list[str]:

@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder import lawful, notify
+from recorder.battery import Battery, Exhausted
 from recorder.clockwatch import ClockWatch
 from recorder.conduct import Conduct, Teller
 from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
 from recorder.declare import Declarations
 from recorder.evidence import policy as policies
 from recorder.evidence import records
+from recorder.frontpanel import FrontPanel
 from recorder.health import Health
 from recorder.issuers import Issuers
 from recorder.lens import Lens
+from recorder.panel.messages import SOCKET_NAME as PANEL_SOCKET_NAME
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
 from recorder.position.messages import SOCKET_NAME as POSITION_SOCKET_NAME
 from recorder.recital import Recital
@@ -32,9 +35,9 @@ from recorder.session import State
 from recorder.source import link
 from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
-from recorder.status import status
+from recorder.status import state_of, status
 from recorder.stream import Slot, StreamRecorder
-from recorder.supervisor import Supervisor, position_child, source_child, voice_child
+from recorder.supervisor import Supervisor, panel_child, position_child, source_child, voice_child
 from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
 from recorder.whereabouts import Whereabouts
 
@@ -90,11 +93,13 @@ class Daemon:
             children.append(voice_child())
         if config.position is not None and config.position.spawn:
             children.append(position_child())
+        if config.panel is not None and config.panel.spawn:
+            children.append(panel_child())
         self.supervisor = Supervisor(config_path, self.run_folder, children)
         agency = _agency_policy(policy_file)
         self.speaker: Speaker | None = None
         if config.voice is not None:
-            self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken)
+            self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken, self._cued)
         self.recital = Recital(spool, clock)
         self.declarations = Declarations(spool, clock, agency)
         issuers = Issuers([Path(one) for one in config.keys.authority], [Path(one) for one in config.keys.codes])
@@ -105,8 +110,12 @@ class Daemon:
             )
             for name, stream in self.streams.items()
         }
+        self.panel: FrontPanel | None = None
+        if config.panel is not None:
+            self.panel = self._front_panel(config.panel.stream or config.streams[0].name)
+        self.battery = Battery(config.battery, clock.boottime_ns)
         self.whereabouts = Whereabouts(self.conducts.values(), clock) if config.position is not None else None
-        self.health = Health(config, self.conducts, spool, clock, self.speaker, self.whereabouts)
+        self.health = Health(config, self.conducts, spool, clock, self.speaker, self.whereabouts, self.battery)
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -158,6 +167,7 @@ class Daemon:
             log.error("%s; recording goes on without a policy", self._policy_fault)
             fault = records.Fault(code="policy_missing", detail=link.short(self._policy_fault))
             self._careful(lambda: self.spool.append(0, None, [fault]))
+        self._careful(self._look_at_battery)
         self._careful(self._heads)
         notify.ready("recording service is ready")
         log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))
@@ -218,9 +228,11 @@ class Daemon:
             self._careful(conduct.tick)
         self._careful(self.recital.tick)
         self._careful(self.lens.tick)
+        self._careful(self._look_at_battery)
         if self.whereabouts is not None:
             self._careful(self.whereabouts.tick)
         self._careful(lambda: self.health.tick(full=self._full or self.spool.full))
+        self._show()
         if now >= self._heads_due_ns:
             self._careful(self._heads)
         if now >= self._look_due_ns:
@@ -264,8 +276,37 @@ class Daemon:
             (stream.number, self.spool.log_id(stream.number), *self.spool.head(stream.number))
             for stream in self.streams.values()
         ]
-        body = records.Heads(heads=heads, off=off, receipt_sha256=self.spool.newest_receipt_sha256)
+        power = self.battery.state
+        body = records.Heads(
+            heads=heads,
+            off=off,
+            receipt_sha256=self.spool.newest_receipt_sha256,
+            battery_percent=power.percent,
+            battery_minutes=power.minutes,
+            on_mains=power.on_mains,
+        )
         self.spool.append(0, None, [body])
+
+    def _look_at_battery(self) -> None:
+        """Warn of a battery that is low, and end in order when it is exhausted."""
+        for due in self.battery.tick():
+            if isinstance(due, Exhausted):
+                log.warning("the battery is exhausted: %s", self.battery.state)
+                for conduct in self.conducts.values():
+                    conduct.automatic("battery")
+                continue
+            log.warning("the battery is low: %s", self.battery.state)
+            if due.minutes is not None:
+                conduct = self.panel.conduct if self.panel is not None else next(iter(self.conducts.values()))
+                conduct.cue("cue.battery.low", {"minutes": f"count:{due.minutes}"})
+            elif self.panel is not None:
+                self.panel.warn()
+
+    def _show(self) -> None:
+        """Say on the panel what this device is doing."""
+        if self.panel is not None:
+            state = state_of(self.panel.conduct)
+            self.panel.show(state, battery_minutes=self.battery.low_minutes, fault=self._full)
 
     def _hear(self, number: int, _frame: object) -> None:
         self._told = number
@@ -309,6 +350,8 @@ class Daemon:
             self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
         if self.whereabouts is not None:
             self._listen(listen(self.run_folder / POSITION_SOCKET_NAME), self._accept_position)
+        if self.panel is not None:
+            self._listen(listen(self.run_folder / PANEL_SOCKET_NAME), self._accept_panel)
 
     def _listen(self, server: socket.socket, accept: Any) -> None:
         self._selector.register(server, selectors.EVENT_READ, lambda: accept(server))
@@ -412,9 +455,40 @@ class Daemon:
         self.declarations.closed(conduct.stream, session)
         self.recital.closed(conduct, reason)
 
+    def _front_panel(self, stream: str) -> FrontPanel:
+        conduct = self.conducts[stream]
+        return FrontPanel(
+            conduct,
+            self.spool,
+            self.clock,
+            self.run_folder,
+            ready=lambda: self._ready_to_record(conduct),
+            again=lambda: self._again({"stream": stream}),
+        )
+
+    def _accept_panel(self, server: socket.socket) -> None:
+        connection = accept(server)
+        if connection is None or self.panel is None:
+            return
+        panel = self.panel
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._panel(panel, connection))
+        panel.accept(connection)
+
+    def _panel(self, panel: FrontPanel, connection: socket.socket) -> None:
+        try:
+            # What is pressed while the device is being switched off is for the next recorder.
+            if not panel.receive(connection, take=self._told is None):
+                self._forget(connection)
+        except DiskFullError as error:
+            self._disk_full(str(error))
+
+    def _cued(self, stream: int, text: str) -> None:
+        if self.panel is not None and self.panel.conduct.stream.number == stream:
+            self.panel.cued(text)
+
     def _teller_of(self, stream: StreamRecorder) -> Speaker | Teller:
         """In a hall that is recorded all day a sign tells, and nothing is spoken."""
-        return Teller() if self.speaker is None or stream.section.mode == "continuous" else self.speaker
+        return Teller(self._cued) if self.speaker is None or stream.section.mode == "continuous" else self.speaker
 
     def _accept_position(self, server: socket.socket) -> None:
         connection = accept(server)

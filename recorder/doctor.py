@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from recorder.battery import State as Power
 from recorder.evidence.facts import SILENT_MILLIBELS
 from recorder.evidence.records import Check
 from recorder.storage import FULL
@@ -58,14 +59,6 @@ class Source(NamedTuple):
     """What its own watches say now: codes such as ``lens_blocked``."""
 
 
-class Battery(NamedTuple):
-    """What is known of the power; None is unknown."""
-
-    percent: int | None = None
-    minutes: int | None = None
-    on_mains: bool | None = None
-
-
 class Link(NamedTuple):
     """The uplink, as its own status says."""
 
@@ -86,8 +79,7 @@ class Condition(NamedTuple):
     """``none`` (not configured), ``absent`` or ``present``."""
     loop: str
     """``heard``, ``not-heard`` or ``not-checked``: the sound that the loudspeaker played, by the microphone."""
-    battery: Battery | None = None
-    """None where there is none."""
+    battery: Power = Power()
     position: str | None = None
     """``fix``, ``no-fix`` or ``no-gpsd``; None where none is configured."""
     satellite_offset_ns: int | None = None
@@ -150,7 +142,7 @@ def _item(name: str, faults: list[str], **values: Any) -> Item:
 
 def _battery(found: Condition) -> Item:
     battery = found.battery
-    if battery is None or (battery.percent is None and battery.minutes is None):
+    if battery.percent is None and battery.minutes is None:
         return Item("battery", SKIPPED)
     short = battery.minutes is not None and battery.minutes < found.duty_minutes and not battery.on_mains
     return _item("battery", ["battery_low"] * short, minutes=battery.minutes, percent=battery.percent)

@@ -23,6 +23,7 @@ from recorder.spool.errors import DiskFullError
 from recorder.storage import Room, Storage, Thresholds, expected_rate_bytes_per_s
 
 if TYPE_CHECKING:
+    from recorder.battery import Battery
     from recorder.clock import Clock
     from recorder.conduct import Conduct
     from recorder.config import DeviceConfig
@@ -71,6 +72,7 @@ class Health:
         clock: Clock,
         speaker: Speaker | None,
         whereabouts: Whereabouts | None,
+        battery: Battery,
     ) -> None:
         self._config = config
         self._conducts = conducts
@@ -78,6 +80,7 @@ class Health:
         self._clock = clock
         self._speaker = speaker
         self._whereabouts = whereabouts
+        self._battery = battery
         thresholds = Thresholds(config.spool.warn_minutes, config.spool.critical_minutes)
         self._storage = Storage(thresholds, expected_rate_bytes_per_s(config.streams))
         self._adviser = Adviser()
@@ -288,6 +291,7 @@ class Health:
             ),
             speaker=speaker,
             loop=check.loop or "not-heard",
+            battery=self._battery.state,
             position=position.get("state"),
             satellite_offset_ns=position.get("satellite_offset_ns"),
             certificate=self._certificate[0],

@@ -257,8 +257,11 @@ class SessionRules:
         opening = Open(trigger, matter, matter in self.policy.whole, linked, link_class)
         return [opening, *self._continued(link_class)]
 
-    def press(self, now_ns: int, trigger: str = "button") -> list[Order]:
-        """Press the button shortly: what it means depends on the state, and always keeps recording."""
+    def press(self, now_ns: int, trigger: str = "button", at_ns: int | None = None) -> list[Order]:
+        """Press the button shortly: what it means depends on the state, and always keeps recording.
+
+        ``at_ns`` is the moment that is marked, where it is not now.
+        """
         if self.state is State.IDLE:
             return self.start(now_ns, trigger)
         if self.state is State.CLOSING:
@@ -271,7 +274,7 @@ class SessionRules:
             return [Say("say.end.cancelled")]
         if self.state is State.UNSUITABLE:
             return self._go_on(now_ns)
-        return self.mark(now_ns, "important")
+        return self.mark(now_ns if at_ns is None else at_ns, "important")
 
     def mark(self, now_ns: int, marker: str, basis: str = "declared") -> list[Order]:
         """Point out a moment.

@@ -44,6 +44,7 @@ class Speaker:
         clock: Clock,
         policy: Policy,
         spoken: Callable[[int, str], None],
+        cued: Callable[[int, str], None],
     ) -> None:
         """Make one.
 
@@ -53,12 +54,14 @@ class Speaker:
             clock: Boot-time.
             policy: Says which text a session begins with.
             spoken: Called with a stream's number and a text that has been spoken to its end.
+            cued: Called with a stream's number and what its officer is to be told without words.
         """
         self._streams = {stream.number: stream for stream in streams}
         self._spool = spool
         self._clock = clock
         self._policy = policy
         self._spoken = spoken
+        self._cued = cued
         self._announcer = Announcer(self._can_listen)
         self._peer: VoicePeer | None = None
         self._open: dict[int, bytes] = {}
@@ -219,6 +222,7 @@ class Speaker:
                 self._sign(action.stream, action.body)
             elif isinstance(action, Cue):
                 log.info("cue for the officer, stream %d: %s", action.stream, action.text)
+                self._cued(action.stream, action.text)
             else:
                 self._spoken(action.stream, action.text)
 

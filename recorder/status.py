@@ -33,6 +33,8 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "unreceipted_files": files,
         "unreceipted_size_bytes": size_bytes,
         "free_size_bytes": daemon.spool.free_bytes(),
+        "battery": daemon.battery.state._asdict(),
+        "panel": daemon.panel is not None and daemon.panel.present,
         "voice": daemon.speaker is not None and daemon.speaker.present,
         **daemon.health.status(),
         "position": daemon.whereabouts.status() if daemon.whereabouts is not None else None,
@@ -43,20 +45,9 @@ def status(daemon: Daemon) -> dict[str, Any]:
 def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict[str, Any]:
     stream = conduct.stream
     session = stream.session
-    flowing = {track for slot in stream.slots.values() if slot.flows for track in slot.section.tracks}
-    state = "ready"
-    if session is not None:
-        both = {"video", "audio"} <= flowing or flowing == set(stream.tracks)
-        state = "recording" if both else _degraded(flowing)
-        if session.ending or conduct.state is State.CLOSING:
-            state = "closing"
-        elif session.off is not None:
-            state = "unsuitable"
-    elif any(slot.peer is None for slot in stream.slots.values()):
-        state = "starting"
     return {
         "name": stream.section.name,
-        "state": state,
+        "state": state_of(conduct),
         "matter": conduct.matter,
         "last_code": given.plain() if given is not None else None,
         "session": session.id.hex() if session else None,
@@ -72,6 +63,24 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
             for slot in stream.slots.values()
         },
     }
+
+
+def state_of(conduct: Conduct) -> str:
+    """Return the state that a stream shows: an id of the catalogue's states, without its prefix."""
+    stream = conduct.stream
+    session = stream.session
+    flowing = {track for slot in stream.slots.values() if slot.flows for track in slot.section.tracks}
+    state = "ready"
+    if session is not None:
+        both = {"video", "audio"} <= flowing or flowing == set(stream.tracks)
+        state = "recording" if both else _degraded(flowing)
+        if session.ending or conduct.state is State.CLOSING:
+            state = "closing"
+        elif session.off is not None:
+            state = "unsuitable"
+    elif any(slot.peer is None for slot in stream.slots.values()):
+        state = "starting"
+    return state
 
 
 def _degraded(flowing: set[str]) -> str:

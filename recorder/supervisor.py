@@ -50,6 +50,11 @@ def position_child() -> Child:
     return Child("position", ("position",), "position.lock")
 
 
+def panel_child() -> Child:
+    """Return the panel, which is to be running."""
+    return Child("panel", ("panel",), "panel.lock")
+
+
 def lock_path(run: Path, stream: str, source: str) -> Path:
     """Return the lock file that a running source holds."""
     return run / f"source-{stream}-{source}.lock"

@@ -71,6 +71,11 @@ class Heads(Body, frozen=True, kw_only=True, omit_defaults=True):
     off: bool = False
     """The last record before the recorder ended in order, for example because the device is being switched off."""
     receipt_sha256: bytes | None = None
+    battery_percent: int | None = None
+    battery_minutes: int | None = None
+    """Until the battery is empty, as reckoned then; absent on mains and where it is not known."""
+    on_mains: bool | None = None
+    """Absent where the device cannot tell."""
 
 
 class Clock(Body, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,7 +9,8 @@ import pytest
 
 from recorder import doctor
 from recorder.advice import Uploads
-from recorder.doctor import Battery, Condition, Link, Source, judge, record
+from recorder.battery import State as Battery
+from recorder.doctor import Condition, Link, Source, judge, record
 from recorder.doctor_command import lines
 from recorder.evidence import faults, records, texts
 from recorder.storage import CRITICAL, FULL, PLENTY, Room

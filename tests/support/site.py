@@ -120,7 +120,7 @@ class Part:
 
 @dataclass
 class Site:
-    """A site below ``folder``: ``keys/``, ``broker/``, ``store/``, ``device/``, ``logs/``.
+    """A site below ``folder``: ``keys/``, ``broker/``, ``store/``, ``device/``, ``logs/``; a battery in ``power/``.
 
     Sockets lie in a folder with a short name: the path of a Unix socket has at most 107 bytes.
     """
@@ -146,6 +146,7 @@ class Site:
         self.store = self.folder / "store"
         self.spool = self.folder / "device" / "spool"
         self.uplink_state = self.folder / "device" / "uplink"
+        self.power = self.folder / "power"
         self.authority = self.keys / "authority.crt"
         self.device_config = self.folder / "device.toml"
         self.central_config = self.folder / "central.toml"
@@ -191,6 +192,9 @@ authority = ["{self.authority}"]
 {self.streams}
 [spool]
 restore_window_hours = {float(self.restore_window_hours)}
+
+[battery]
+folder = "{self.power}"
 
 [uplink]
 broker = "localhost:{self.device_port or self.broker.device_port}"

@@ -1,0 +1,1 @@
+"""The panel: buttons, lights, buzzer and vibration of a device, in a process of its own."""
