@@ -134,7 +134,7 @@ def test_the_gravest_of_several_is_signed_and_all_are_told() -> None:
 def test_what_a_device_has_not_is_not_checked() -> None:
     items = judge(
         FIT._replace(
-            battery=None,
+            battery=Battery(),
             speaker="none",
             uplink=None,
             uploads=None,
@@ -268,3 +268,25 @@ def test_a_recorder_that_does_not_run_is_told_as_a_fault(tmp_path: Path) -> None
     assert code == 2
     assert "记录服务没有响应" in said
     assert "代码71" in said
+
+
+@pytest.mark.rule("R15")
+def test_a_battery_that_does_not_last_for_one_session_is_found(tmp_path: Path) -> None:
+    with Site(tmp_path / "site", streams=STREAMS.format(more="")) as site:
+        supply = site.power / "BAT0"
+        supply.mkdir(parents=True)
+        for name, value in {
+            "type": "Battery",
+            "status": "Discharging",
+            "capacity": "30",
+            "energy_now": "3000000",
+            "power_now": "3000000",
+        }.items():
+            (supply / name).write_text(f"{value}\n")
+        site.start_recorder()
+        ready(site)
+        site.wait_for(lambda: site.ask("status")["battery"]["minutes"] == 60, "an hour is left")
+        code, said = examine(site)
+        assert code == 2
+        assert "【不合格】电池：电量30%，约可使用60分钟。电池电量不足。" in said
+        assert checks(site)[-1].failed == {"battery": "battery_low"}
