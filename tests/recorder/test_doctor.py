@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -290,3 +291,31 @@ def test_a_battery_that_does_not_last_for_one_session_is_found(tmp_path: Path) -
         assert code == 2
         assert "【不合格】电池：电量30%，约可使用60分钟。电池电量不足。" in said
         assert checks(site)[-1].failed == {"battery": "battery_low"}
+
+
+@pytest.mark.rule("R15")
+def test_a_camera_that_films_nothing_but_darkness_is_found_before_anybody_records(tmp_path: Path) -> None:
+    film = tmp_path / "black.mp4"
+    black = ("-f", "lavfi", "-i", "color=black:size=320x240:rate=10", "-t", "20")
+    command = ["ffmpeg", "-v", "error", "-nostdin", *black, "-c:v", "libx264", "-preset", "ultrafast", "-g", "10"]
+    subprocess.run([*command, str(film)], check=True, timeout=120)
+    streams = f"""
+[[streams]]
+name = "body"
+
+[streams.sources.camera]
+kind = "input"
+tracks = ["video"]
+url = "{film}"
+options = {{ loop = "yes" }}
+"""
+    with Site(tmp_path / "site", streams=streams) as site:
+        site.start_recorder()
+        ready(site)
+        site.wait_for(lambda: "impaired of video" in site.recorder.log(), "the source has seen it", 60)
+        code, said = examine(site)
+        assert "画面过暗" in said or "镜头被遮挡" in said
+        found = checks(site)[-1]
+        assert {**found.noted, **found.failed}["camera"] in ("picture_dark", "lens_blocked", "picture_frozen")
+        assert code == (2 if found.failed else 1)
+        assert not [one for one in stream_records(site.spool) if one.kind not in ("genesis", "boot")]
