@@ -6,8 +6,10 @@ them runs in a child, which sees no key, and whose memory is gone when it has an
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TIMEOUT_S: Final = 5.0
-"""The recorder waits for it meanwhile, and its sources keep ten seconds."""
+"""With a receipt the recorder waits for it, and its sources keep ten seconds."""
+_COMMAND: Final = (sys.executable, "-m", "keys.apart")
 
 
 def identify_apart(authorities: Sequence[Path], certificate: bytes, role: Role, material: Sequence[bytes]) -> Identity:
@@ -34,7 +37,58 @@ def identify_apart(authorities: Sequence[Path], certificate: bytes, role: Role, 
     Raises:
         CertificateError: it does not, or the child did not answer.
     """
-    question = cbor.encode(
+    identity = Examination(authorities, certificate, role, material).answer(TIMEOUT_S)
+    assert identity is not None  # noqa: S101 - by then it has answered, or is an error
+    return identity
+
+
+class Examination:
+    """The same question, for a loop that does not wait: ask, and look from time to time whether there is an answer."""
+
+    def __init__(
+        self, authorities: Sequence[Path], certificate: bytes, role: Role, material: Sequence[bytes] = ()
+    ) -> None:
+        """Ask; see :func:`identify_apart`.
+
+        Raises:
+            CertificateError: there can be no child.
+        """
+        self._certificate, self._role = certificate, role
+        self._until_s = time.monotonic() + TIMEOUT_S
+        question = _question(authorities, certificate, role, material)
+        try:
+            self._process = subprocess.Popen(
+                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            assert self._process.stdin is not None  # noqa: S101 - just asked for
+            with self._process.stdin as stdin:
+                stdin.write(question)
+        except OSError as error:
+            raise CertificateError(f"the certificate could not be examined: {error}") from error
+
+    def answer(self, wait_s: float = 0.0) -> Identity | None:
+        """Return whose certificate it is; None while that is not known yet.
+
+        Args:
+            wait_s: so long it may be waited for.
+
+        Raises:
+            CertificateError: it does not chain to an authority, has another role, or the child did not answer.
+        """
+        stdout = self._process.stdout
+        assert stdout is not None  # noqa: S101 - asked for above
+        if not select.select([stdout], [], [], wait_s)[0]:
+            if time.monotonic() < self._until_s:
+                return None
+            self._process.kill()
+        with stdout:
+            answered = stdout.read()  # the child answers with its last breath
+        self._process.wait()
+        return _identity(answered, self._certificate, self._role)
+
+
+def _question(authorities: Sequence[Path], certificate: bytes, role: Role, material: Sequence[bytes]) -> bytes:
+    return cbor.encode(
         {
             "authorities": [str(path) for path in authorities],
             "certificate": certificate,
@@ -42,12 +96,12 @@ def identify_apart(authorities: Sequence[Path], certificate: bytes, role: Role, 
             "material": list(material),
         }
     )
+
+
+def _identity(answered: bytes, certificate: bytes, role: Role) -> Identity:
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "keys.apart"], input=question, capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-        answer = cbor.decode_map(done.stdout)
-    except (OSError, subprocess.SubprocessError, NotDeterministicError) as error:
+        answer = cbor.decode_map(answered)
+    except NotDeterministicError as error:
         raise CertificateError(f"the certificate could not be examined: {error}") from error
     if "error" in answer:
         raise CertificateError(str(answer["error"]))

@@ -12,6 +12,7 @@ import click
 
 from recorder.config import DeviceConfig, load
 from recorder.control import RefusedError, ask
+from recorder.doctor import SATELLITE_NS
 from recorder.evidence import texts
 from recorder.session import ENDS
 
@@ -39,6 +40,7 @@ STATES = {
     "closing": ("即将结束（仍在记录）", "ending (still recording)"),
     "recovering": ("正在恢复记录", "recovering"),
 }
+POSITIONS = {"fix": ("已定位", "found"), "no-fix": ("尚未定位", "not found yet"), "no-gpsd": ("无", "no gpsd")}
 CLOCKS = {"synchronised": ("已校准", "synchronised"), "holdover": ("守时", "holdover"), "unset": ("未校准", "unset")}
 
 
@@ -251,6 +253,7 @@ def status(config_path: Path, *, as_json: bool) -> None:
                     f"    {name}: zxing-cpp is not installed, so codes are not read",
                 )
     _say_battery(config, answer["battery"])
+    _say_health(config, answer)
     if answer["unreceipted_files"] is None:
         _say(config, "  存储空间已满。", "  The disk is full.")
         return
@@ -267,6 +270,26 @@ def status(config_path: Path, *, as_json: bool) -> None:
             "  摄录部件由记录服务自行启动，隔离较弱；正式使用请由 systemd 启动。",
             "  Sources are run by the recorder itself: isolation is weak. In service let systemd run them.",
         )
+
+
+def _say_health(config: DeviceConfig, answer: dict[str, Any]) -> None:
+    room, waiting, position = answer["storage"], answer["hand_over"], answer["position"]
+    if room is not None:
+        minutes = room["minutes"]
+        _say(config, f"  约可再记录 {minutes} 分钟", f"  Room for about {minutes} minutes of recording")
+    if waiting is not None and waiting["pending"]:
+        pending, late = waiting["pending"], waiting["overdue"] + waiting["overdue_return"]
+        _say(
+            config,
+            f"  未移交 {pending} 段，其中逾期 {late} 段",
+            f"  {pending} recordings not handed over, {late} of them late",
+        )
+    if position is not None:
+        _say(config, f"  定位：{POSITIONS[position['state']][0]}", f"  Position: {POSITIONS[position['state']][1]}")
+        offset_ns = position["satellite_offset_ns"]
+        if offset_ns is not None and abs(offset_ns) > SATELLITE_NS:
+            length = texts.length(abs(offset_ns), config.device.language)
+            _say(config, f"  设备时间与卫星时间相差{length}", f"  Satellite time differs by {length}")
 
 
 def _say_battery(config: DeviceConfig, battery: dict[str, Any]) -> None:

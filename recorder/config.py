@@ -21,6 +21,7 @@ LANGUAGES = ("zh", "en")
 
 NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 """Names of streams and sources: they become parts of file names."""
+_ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 SOURCE_KINDS = ("synthetic", "input", "pyaudio", "picamera2")
 TRACKS = ("video", "audio")
 BOUNCE_MS = (5, 50)
@@ -121,6 +122,10 @@ class SpoolSection(Section, frozen=True, kw_only=True):
     """Class of receipt that permits freeing: ``stored`` or ``secured``."""
     warn_minutes: int = 60
     """Warn when there is room for fewer minutes."""
+    critical_minutes: int = 10
+    """Warn that another device is needed."""
+    duty_minutes: int = 120
+    """A device with less room than that is not fit for duty: one session must have it."""
 
 
 class UplinkSection(Section, frozen=True, kw_only=True):
@@ -157,6 +162,15 @@ class VoiceSection(Section, frozen=True, kw_only=True):
     """Words that the speech engine misreads, and their pinyin: the agency's name, names of places."""
     spawn: bool = True
     """The recorder starts it itself; false where systemd does."""
+
+
+class PositionSection(Section, frozen=True, kw_only=True):
+    """``[position]``: where gpsd answers. Without this section the device does not say where it is."""
+
+    gpsd: str = "127.0.0.1:2947"
+    """Host and port of gpsd."""
+    spawn: bool = True
+    """The recorder starts the process that asks it; false where systemd does."""
 
 
 class PanelSection(Section, frozen=True, kw_only=True):
@@ -212,6 +226,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     spool: SpoolSection = SpoolSection()
     uplink: UplinkSection | None = None
     voice: VoiceSection | None = None
+    position: PositionSection | None = None
     panel: PanelSection | None = None
     battery: BatterySection = BatterySection()
 
@@ -232,7 +247,7 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
             found.append("spool.restore_window_hours: cannot be negative")
         if len(self.streams) > MAX_STREAMS:
             found.append(f"streams: {len(self.streams)} of them; at most {MAX_STREAMS} have room in one record")
-        found += _voice_problems(self.voice)
+        found += [*_voice_problems(self.voice), *_position_problems(self.position)]
         found += self.battery.problems()
         found += _panel_problems(self.panel, [stream.name for stream in self.streams])
         if not self.streams:
@@ -264,6 +279,12 @@ def _mode_problems(stream: StreamSection, where: str) -> list[str]:
     if stream.mode == "audio" and all("audio" not in source.tracks for source in stream.sources.values()):
         return [f"{where}: mode audio, and no source delivers sound"]
     return []
+
+
+def _position_problems(position: PositionSection | None) -> list[str]:
+    if position is None or _ADDRESS.fullmatch(position.gpsd):
+        return []
+    return [f"position.gpsd: {position.gpsd!r} is not a host and a port, such as 127.0.0.1:2947"]
 
 
 def _panel_problems(panel: PanelSection | None, streams: list[str]) -> list[str]:

@@ -24,10 +24,12 @@ from recorder.declare import Declarations
 from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.frontpanel import FrontPanel
+from recorder.health import Health
 from recorder.issuers import Issuers
 from recorder.lens import Lens
 from recorder.panel.messages import SOCKET_NAME as PANEL_SOCKET_NAME
 from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
+from recorder.position.messages import SOCKET_NAME as POSITION_SOCKET_NAME
 from recorder.recital import Recital
 from recorder.session import State
 from recorder.source import link
@@ -35,8 +37,9 @@ from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
 from recorder.status import state_of, status
 from recorder.stream import Slot, StreamRecorder
-from recorder.supervisor import Supervisor, panel_child, source_child, voice_child
+from recorder.supervisor import Supervisor, panel_child, position_child, source_child, voice_child
 from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
+from recorder.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +97,8 @@ class Daemon:
         ]
         if config.voice is not None and config.voice.spawn:
             children.append(voice_child())
+        if config.position is not None and config.position.spawn:
+            children.append(position_child())
         if config.panel is not None and config.panel.spawn:
             children.append(panel_child())
         self.supervisor = Supervisor(config_path, self.run_folder, children)
@@ -114,6 +119,8 @@ class Daemon:
         if config.panel is not None:
             self.panel = self._front_panel(config.panel.stream or config.streams[0].name)
         self.battery = Battery(config.battery, clock.boottime_ns)
+        self.whereabouts = Whereabouts(self.conducts.values(), clock) if config.position is not None else None
+        self.health = Health(config, self.conducts, spool, clock, self.speaker, self.whereabouts, self.battery)
         self._selector = selectors.DefaultSelector()
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
@@ -139,6 +146,7 @@ class Daemon:
             "photo": self._photo,
             "details": self._details,
             "again": self._again,
+            "check": self._check,
             "not-recorded": lambda request: self._state(request, self.declarations.not_recorded),
             "unable": lambda request: self._state(request, self.declarations.unable),
             "defer": lambda request: self.declarations.defer(self.conducts.values(), str(request.get("reason"))),
@@ -177,7 +185,7 @@ class Daemon:
                 self._careful(self._heads)
             if self.spool.records_count != before:
                 wake(self.run_folder / "uplink.sock")
-        self._careful(self._heads)
+        self._careful(lambda: self._heads(off=True))
         for stream in self.streams.values():
             stream.dismiss_sources()
         self.supervisor.stop()
@@ -219,7 +227,10 @@ class Daemon:
     def _tick(self) -> None:
         now = self.clock.boottime_ns()
         self.supervisor.tick(now)
-        self._due_clock += self._clock_watch.tick()
+        moved = self._clock_watch.tick()
+        self._due_clock += moved
+        for one in moved:
+            self.health.stepped(one.step_ns or 0)
         if self._due_clock:
             self._careful(self._sign_clock)
         for stream in self.streams.values():
@@ -231,6 +242,9 @@ class Daemon:
         self._careful(self.recital.tick)
         self._careful(self.lens.tick)
         self._careful(self._look_at_battery)
+        if self.whereabouts is not None:
+            self._careful(self.whereabouts.tick)
+        self._careful(lambda: self.health.tick(full=self._full or self.spool.full))
         self._show()
         if now >= self._heads_due_ns:
             self._careful(self._heads)
@@ -267,7 +281,7 @@ class Daemon:
                 if conduct.stream.session is None and self._ending is None:
                     self._careful(lambda one=conduct: one.start("start-up"))
 
-    def _heads(self) -> None:
+    def _heads(self, *, off: bool = False) -> None:
         """Write where every stream's log stands into the device log."""
         recording = any(stream.session is not None for stream in self.streams.values())
         self._heads_due_ns = self.clock.boottime_ns() + (HEADS_RECORDING_NS if recording else HEADS_IDLE_NS)
@@ -278,6 +292,7 @@ class Daemon:
         power = self.battery.state
         body = records.Heads(
             heads=heads,
+            off=off,
             receipt_sha256=self.spool.newest_receipt_sha256,
             battery_percent=power.percent,
             battery_minutes=power.minutes,
@@ -346,6 +361,8 @@ class Daemon:
         self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
         if self.speaker is not None:
             self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
+        if self.whereabouts is not None:
+            self._listen(listen(self.run_folder / POSITION_SOCKET_NAME), self._accept_position)
         if self.panel is not None:
             self._listen(listen(self.run_folder / PANEL_SOCKET_NAME), self._accept_panel)
 
@@ -410,6 +427,9 @@ class Daemon:
                     continue
                 if isinstance(message, link.NotTaken):
                     self.conducts[stream.section.name].photos.not_taken(message)
+                    continue
+                if isinstance(message, link.Probed):
+                    self.health.probed(stream, slot, message)
                     continue
                 if isinstance(message, link.Shown):
                     self.lens.read(self.conducts[stream.section.name], payload)
@@ -488,6 +508,21 @@ class Daemon:
     def _teller_of(self, stream: StreamRecorder) -> Speaker | Teller:
         """In a hall that is recorded all day a sign tells, and nothing is spoken."""
         return Teller(self._cued) if self.speaker is None or stream.section.mode == "continuous" else self.speaker
+
+    def _accept_position(self, server: socket.socket) -> None:
+        connection = accept(server)
+        if connection is None or self.whereabouts is None:
+            return
+        whereabouts = self.whereabouts
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._position(whereabouts, connection))
+        whereabouts.accept(connection)
+
+    def _position(self, whereabouts: Whereabouts, connection: socket.socket) -> None:
+        try:
+            if not whereabouts.receive(connection):
+                self._forget(connection)
+        except DiskFullError as error:
+            self._disk_full(str(error))
 
     def _accept_control(self, server: socket.socket) -> None:
         connection = accept(server)
@@ -602,6 +637,10 @@ class Daemon:
             return self.declarations.details_after(self.conducts.values(), str(request["after"]), stated)
         conduct.add_details(stated)
         return _answer(conduct)
+
+    def _check(self, request: dict[str, Any]) -> dict[str, Any]:
+        number = request.get("number")
+        return self.health.check(number if isinstance(number, int) else None)
 
     def _state(
         self, request: dict[str, Any], state: Callable[[Conduct, str, SessionDetails], dict[str, Any]]

@@ -103,6 +103,10 @@ class Impairments:
         """Codes of what the recording suffers from now."""
         return sorted(code for code, episode in self._episodes.items() if episode.since_ns is not None)
 
+    def seen(self, source: str) -> tuple[str, ...]:
+        """Return the codes of what a source says now, whether anything is recorded or not."""
+        return tuple(sorted(code for code, (who, _, _) in self._lasting.items() if who == source))
+
     # -- what happens --------------------------------------------------------------------------------------------
 
     def begins(self, source: str, code: str, at_ns: int, detail: str | None = None) -> list[Action]:

@@ -13,6 +13,7 @@ from recorder.announce import Announcer, Cue, Listen, Sign, Speak
 from recorder.source import link
 from recorder.voice.messages import Order, VoiceError
 from recorder.voice.peer import VoicePeer
+from recorder.voice.tones import CHECK_TEXT
 
 if TYPE_CHECKING:
     import socket
@@ -61,7 +62,7 @@ class Speaker:
         self._policy = policy
         self._spoken = spoken
         self._cued = cued
-        self._announcer = Announcer(lambda number: self._streams[number].can_listen)
+        self._announcer = Announcer(self._can_listen)
         self._peer: VoicePeer | None = None
         self._open: dict[int, bytes] = {}
         """Sessions that are known, by stream."""
@@ -69,6 +70,8 @@ class Speaker:
         """Streams whose session has not been announced, and when it must be at the latest."""
         self._held: dict[int, list[tuple[str, dict[str, str]]]] = {}
         """What is to be said behind such an announcement."""
+        self._check_done: Callable[[str], None] | None = None
+        """Whoever waits for what comes of the sound of a check."""
         self._over: dict[int, bytes] = {}
         """By stream, the session that was spoken of after its end."""
         self._began_ns = clock.boottime_ns()
@@ -146,6 +149,20 @@ class Speaker:
         """Announce once more, for a party that has just arrived."""
         self.say(stream, self._policy.announcement.again)
 
+    def check(self, stream: StreamRecorder, done: Callable[[str], None]) -> None:
+        """Play a sound that the stream's microphone is to hear, outside of any session; nothing of it is signed.
+
+        Args:
+            stream: Whose microphone listens.
+            done: Called with what came of it, as in an announcement's ``heard``.
+        """
+        self._check_done = done
+        self._say(stream, CHECK_TEXT)
+
+    def _can_listen(self, number: int) -> bool:
+        stream = self._streams[number]
+        return stream.can_listen or (self._check_done is not None and stream.has_ear)
+
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Say whether a stream records a quiet matter: cues are then light and vibration alone."""
         (self._announcer.quiet.add if quiet else self._announcer.quiet.discard)(stream.number)
@@ -219,6 +236,11 @@ class Speaker:
             self._peer.hang_up()  # the loop then reads its end, and the order has failed
 
     def _sign(self, number: int, body: Announcement) -> None:
+        if body.text == CHECK_TEXT:
+            done, self._check_done = self._check_done, None
+            if done is not None:
+                done(body.heard)
+            return
         stream = self._streams[number]
         log.log(
             logging.WARNING if body.heard == "not-heard" else logging.INFO,

@@ -36,6 +36,8 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "battery": daemon.battery.state._asdict(),
         "panel": daemon.panel is not None and daemon.panel.present,
         "voice": daemon.speaker is not None and daemon.speaker.present,
+        **daemon.health.status(),
+        "position": daemon.whereabouts.status() if daemon.whereabouts is not None else None,
         "sources_run_by_the_recorder": bool(daemon.supervisor.children),
     }
 

@@ -62,6 +62,8 @@ MAX_CAUSE: Final = 40
 """Longest id of a cause, in characters."""
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
+CHECK_HOLDS_NS: Final = 86_400_000_000_000
+"""A session names the check before duty of the day before it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
 UNKEPT_ENDS: Final = ("unsuitable", "adjourned")
 """After these, what comes is not to be recorded: no pictures are kept of it for the next recording either."""
@@ -185,6 +187,12 @@ class StreamRecorder:
         """What the officer is to be told, for whoever takes it away."""
         self._next: tuple[bytes, Open, Ending | None] | None = None
         """A session that begins as soon as the present one is closed, and its end, if that has been ordered too."""
+        self.checked: tuple[str, int] | None = None
+        """Result and UTC of the newest check before duty."""
+        self.written_size_bytes = 0
+        """Media written since the recorder started."""
+        self._idle_since_ns = clock.boottime_ns()
+        """Since when nothing has been recorded."""
         self._spool = spool
         self._clock = clock
         self._policy_sha256 = policy_sha256
@@ -271,6 +279,11 @@ class StreamRecorder:
         """Return for how long pictures may have been kept that the recording begins with."""
         since_ns = self._ended_boottime_ns
         return 0 if since_ns is None else min(self._pre_event_ns, max(now_ns - since_ns, 0))
+
+    def _checked_today(self) -> tuple[str | None, int | None]:
+        if self.checked is None or not 0 <= self._clock.now().utc_ns - self.checked[1] < CHECK_HOLDS_NS:
+            return None, None
+        return self.checked
 
     def sign(self, bodies: Sequence[Body]) -> None:
         """Sign records into the open session.
@@ -506,6 +519,7 @@ class StreamRecorder:
             session.last_bodies = [*session.due, *faults, *gaps, close]
         self._sign_close(session.id, session.last_bodies)
         self.session = None
+        self._idle_since_ns = self._clock.boottime_ns()
         for slot in self.slots.values():
             slot.started = slot.has_init = slot.flows = False
         if self._next is not None:
@@ -516,6 +530,7 @@ class StreamRecorder:
 
     def _opening(self, order: Open, zero_boottime_ns: int, pre_event_ns: int = 0) -> records.SessionOpen:
         sequence, sha256 = self._spool.head(0)
+        checked, checked_utc_ns = self._checked_today()
         return records.SessionOpen(
             mode=order.mode or self.section.mode,
             zero_boottime_ns=zero_boottime_ns,
@@ -528,6 +543,9 @@ class StreamRecorder:
             linked_session=order.linked_session,
             link_class=order.link_class,
             pre_event_ns=pre_event_ns,
+            idle_since_boottime_ns=self._idle_since_ns,
+            checked=checked,
+            checked_utc_ns=checked_utc_ns,
             receipt_sha256=self._spool.newest_receipt_sha256,
         )
 
@@ -728,11 +746,22 @@ class StreamRecorder:
         session = self.session
         return session.gaps.begun if session is not None and session.off is None else frozenset()
 
+    def probe(self, order: link.Probe) -> list[str]:
+        """Have the connected sources count what they deliver; return which were asked."""
+        asked = [slot for slot in self.slots.values() if slot.peer is not None]
+        for slot in asked:
+            self._send(slot, order)
+        return [slot.name for slot in asked]
+
+    @property
+    def has_ear(self) -> bool:
+        """Whether a microphone is configured that can be told to listen."""
+        return any(slot.section.kind in LISTENING_KINDS for slot in self.slots.values())
+
     @property
     def can_listen(self) -> bool:
         """Whether a microphone is recording that can listen for an announcement."""
-        recorded = self.session is not None and self.session.off is None
-        return recorded and any(slot.section.kind in LISTENING_KINDS for slot in self.slots.values())
+        return self.session is not None and self.session.off is None and self.has_ear
 
     @property
     def sounds(self) -> bool:
@@ -893,6 +922,7 @@ class StreamRecorder:
             elif isinstance(action, Append):
                 assert session.file is not None  # noqa: S101 - begun before
                 session.file.append(stored.encode_account(action.account), action.fragment)
+                self.written_size_bytes += len(action.fragment)
                 session.end_boottime_ns = max(session.end_boottime_ns, action.account.end_boottime_ns)
                 session.gaps.flows([track for track in action.tracks if track not in holes])
             elif isinstance(action, End):

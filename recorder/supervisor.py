@@ -1,4 +1,4 @@
-"""Starts sources and the voice, and starts them anew when they end, for recorders that systemd does not do it for."""
+"""Starts the other processes of a device, and starts them anew when they end, where systemd does not do it."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def source_child(stream: str, source: str) -> Child:
 def voice_child() -> Child:
     """Return the voice, which is to be running."""
     return Child("voice", ("voice",), "voice.lock")
+
+
+def position_child() -> Child:
+    """Return the process that asks gpsd, which is to be running."""
+    return Child("position", ("position",), "position.lock")
 
 
 def panel_child() -> Child:

@@ -56,7 +56,15 @@ ALLOWED = {
     "recorder/evidence": {"keys", "recorder.evidence"},
     "recorder/source": {"keys", "recorder.evidence", "recorder.source", "recorder.config", "recorder.errors"},
     "recorder/spool": {"keys", "recorder.evidence", "recorder.spool", "recorder.config", "recorder.errors"},
-    "uplink": {"keys", "recorder.evidence", "recorder.spool", "recorder.config", "recorder.errors", "uplink"},
+    "uplink": {
+        "keys",
+        "recorder.evidence",
+        "recorder.spool",
+        "recorder.config",
+        "recorder.errors",
+        "recorder.uplink_status",
+        "uplink",
+    },
 }
 """What each package may import of the others; the edges of a package (its commands) may also ask the clock."""
 EDGES = {

@@ -243,7 +243,10 @@ class Facts:
     def positions(self) -> list[tuple[Position, Claim]]:
         """Return positions by satellite."""
         return [
-            (one.details.position, Claim("", DEVICE if one.details.author == DEVICE else one.basis, one.moment))
+            (
+                one.details.position,
+                Claim("", DEVICE if one.role == one.details.author == DEVICE else one.basis, one.moment),
+            )
             for one in self.statements
             if one.details is not None and one.details.position is not None
         ]

@@ -68,6 +68,8 @@ class Heads(Body, frozen=True, kw_only=True, omit_defaults=True):
 
     heads: list[tuple[int, bytes, int, bytes]]
     """One [stream, log id, sequence, record hash] a stream log."""
+    off: bool = False
+    """The last record before the recorder ended in order, for example because the device is being switched off."""
     receipt_sha256: bytes | None = None
     battery_percent: int | None = None
     battery_minutes: int | None = None
@@ -124,6 +126,12 @@ class SessionOpen(Body, frozen=True, kw_only=True, omit_defaults=True):
     """``lawful-unsuitable``, ``lawful-adjourned``, ``lawful-device``, ``after-fault``, ``intermittent`` or ``day``."""
     pre_event_ns: int = 0
     """Media time zero lies so long before the start: pictures without sound may have been kept from there on."""
+    idle_since_boottime_ns: int | None = None
+    """Since then the recorder had been running, and nothing of this stream was recorded."""
+    checked: str | None = None
+    """Result of the newest check before duty in the day before: ``pass``, ``warn`` or ``fail``."""
+    checked_utc_ns: int | None = None
+    """When that was, by the device's clock of then."""
     receipt_sha256: bytes | None = None
 
 
@@ -148,7 +156,7 @@ class Details(FileRecord, frozen=True, kw_only=True, omit_defaults=True):
     when: str
     """``start``, ``during`` or ``after`` the session."""
     author: str
-    """Who says so, as a role: ``officer``, ``code``, ``technician``, ``centre``."""
+    """Who says so, as a role: ``officer``, ``code``, ``technician``, ``centre``; ``device`` for a position."""
     officers_count: int | None = None
     secrecy: str | None = None
 
@@ -282,6 +290,25 @@ class Fault(Body, frozen=True, kw_only=True, omit_defaults=True):
     """How long it was, all ``count`` together."""
 
 
+class Check(Body, frozen=True, kw_only=True, omit_defaults=True):
+    """Device log only: the check before duty (R15). Each item is named once, in one of the four."""
+
+    passed: list[str]
+    """``battery``, ``storage``, ``clock``, ``camera``, ``microphone``, ``speaker``, ``keys``, ``uplink``, ``pending``,
+    ``position``; what was in order."""
+    noted: dict[str, str] = {}
+    """Item to code of the fault; the device is fit for duty all the same."""
+    failed: dict[str, str] = {}
+    """Item to code of the fault: the device is not fit for duty."""
+    skipped: list[str] = []
+    """Could not be looked at, or there is none of it here."""
+
+    @property
+    def result(self) -> str:
+        """``pass``, ``warn`` or ``fail``."""
+        return "fail" if self.failed else "warn" if self.noted else "pass"
+
+
 class Lost(Body, frozen=True, kw_only=True, omit_defaults=True):
     """Records of this log that the device can no longer read from its own disk."""
 
@@ -358,6 +385,7 @@ KINDS: Final[dict[str, type[Body]]] = {
     "marker": Marker,
     "gap": Gap,
     "fault": Fault,
+    "check": Check,
     "lost": Lost,
     "not-recorded": NotRecorded,
     "deferral": Deferral,

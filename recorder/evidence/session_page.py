@@ -9,7 +9,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from recorder.evidence import checkcode, texts
+from recorder.evidence import before, checkcode, texts
 from recorder.evidence.duties import RULES
 from recorder.evidence.duty import LAWFUL_GAPS, NOT_APPLICABLE
 from recorder.evidence.facts import LATER
@@ -160,6 +160,12 @@ class _Writer:
                 texts.named("end", close.reason, self.language) if close else self.text("page.unclosed"),
             ),
         ]
+        positions = facts.positions()
+        if positions:
+            first = before.in_words(positions[0][0])
+            value = self.text("report.positions", first=first, count=len(positions))
+            place = next(at for at, (name, _) in enumerate(rows) if name == "report.1.place")
+            rows.insert(place + 1, ("report.1.position", value))
         blocks: list[Table | str] = [Table([(self.text(name), value) for name, value in rows])]
         for why in ("withheld", "missing", "sealed", "unreadable"):
             count = sum(1 for one in facts.statements if one.absent == why)
@@ -225,6 +231,7 @@ class _Writer:
                     discarded=discarded,
                 )
             )
+        blocks += [self.say(one) for one in before.before(self.facts)]
         clocks = sorted({record.clock for record in self.facts.line.records})
         named = self.comma(texts.named("state.clock", one, self.language) for one in clocks)
         blocks.append(self.text("report.quality.clock", clocks=named))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from recorder.evidence import deadlines, duties, duties_recording, duty, texts
+from recorder.evidence import deadlines, duties, duties_recording, duty, faults, texts
 from recorder.evidence.duty import FINDING, NOT_MET, QUESTION, Finding, Session
-from recorder.evidence.facts import Moment
+from recorder.evidence.facts import DEVICE, Moment
 from recorder.evidence.records import ZERO_HASH
 
 if TYPE_CHECKING:
@@ -203,7 +203,13 @@ def _events(facts: Facts) -> tuple[Event, ...]:
     ]
     found += [Event(one.moment, f"marker.{one.name}") for one in facts.markers]
     found += [Event(one, "report.event.photo") for one in facts.photos]
-    found += [Event(one.moment, _event_of(one), (("role", one.role),)) for one in facts.statements]
+    # A device says every few minutes where it is: the first time is an event, and the rest are counted.
+    places = [one for one in facts.statements if one.role == DEVICE]
+    found += [
+        Event(one.moment, _event_of(one), (("role", one.role),))
+        for one in facts.statements
+        if one.role != DEVICE or one is places[0]
+    ]
     found += [
         Event(
             duty.at(facts, gap),
@@ -292,6 +298,7 @@ _GROUPS: Final = {
     "heard": "heard",
     "cause": "gap",
     "role": "author",
+    "checked": "checked",
 }
 """Values that are ids: which group of texts they are of."""
 
@@ -338,6 +345,12 @@ def _place(media_ns: int | None, _: str) -> str:
     return "–" if media_ns is None else texts.clock_length(media_ns)
 
 
+def _fault(code: str, language: str) -> str:
+    """Name a fault by its number and cause; one of a later version by its code."""
+    found = faults.find(code)
+    return texts.printable(code) if found is None else f"{found.number} {found.cause.of(language)}"
+
+
 def _announced(text: str, language: str) -> str:
     """Name an announcement by the kind of its text: ``say.<kind>…``."""
     kinds = text.split(".")[1:]
@@ -358,6 +371,8 @@ _FORMS: Final[dict[str, Callable[[Any, str], str]]] = {
 def _filled(text: str, name: str, value: Any, language: str) -> Any:
     if name in _FORMS:
         return _FORMS[name](value, language)
+    if text == "report.quality.fault" and name == "code":
+        return _fault(value, language)
     group = "end" if text == "report.event.close" else _GROUPS.get(name)
     if group is not None:
         return texts.named(group, value, language) if value else ""

@@ -218,6 +218,24 @@ class NotTaken(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Why, ASCII."""
 
 
+class Probe(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Recorder. Count what the device delivers for a while, for the check before duty; nothing of it is kept."""
+
+    number: int
+    """Comes back in ``probed``."""
+    length_ms: int
+
+
+class Probed(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Source. What came."""
+
+    number: int
+    frames: dict[str, int]
+    """Per track; a track that delivered nothing is absent."""
+    peak_millibels: int | None = None
+    """Loudest sample of the sound against full scale, 1/100 dB, where we encode it."""
+
+
 class Shown(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Source. A code of ours was read in the picture; its text is the payload, ASCII."""
 
@@ -249,6 +267,8 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     "take": Take,
     "taken": Taken,
     "not-taken": NotTaken,
+    "probe": Probe,
+    "probed": Probed,
     "shown": Shown,
 }
 _NAME_OF: Final = {form: name for name, form in MESSAGES.items()}

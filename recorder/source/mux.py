@@ -138,8 +138,8 @@ class _Tally:
             arrival_last_ns=samples[-1].arrival_ns if samples else None,
             sensor_first_ns=sensor[0] if sensor else None,
             sensor_last_ns=sensor[-1] if sensor else None,
-            peak_millibels=_millibels(max(one.peak for one in levels)) if levels else None,
-            rms_millibels=_millibels(math.sqrt(_mean_square(levels))) if levels else None,
+            peak_millibels=millibels(max(one.peak for one in levels)) if levels else None,
+            rms_millibels=millibels(math.sqrt(_mean_square(levels))) if levels else None,
         )
         self._clear()
         return counts
@@ -369,7 +369,8 @@ def _box(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
-def _millibels(value: float) -> int:
+def millibels(value: float) -> int:
+    """Return an amplitude, 0 … 1, against full scale in 1/100 dB."""
     return max(_SILENCE_MILLIBELS, round(2000 * math.log10(value))) if value > 0 else _SILENCE_MILLIBELS
 
 

@@ -26,6 +26,7 @@ from recorder.source.hush import Hush
 from recorder.source.instance import Instance
 from recorder.source.intake import Code, Discarded, Failed, Intake, Photo
 from recorder.source.past import Past
+from recorder.source.probe import Probing
 from recorder.source.sight import Watcher
 from recorder.source.vigil import Vigil
 
@@ -169,6 +170,7 @@ class Runner:
         self._last_sent_ns = now
         self._corrected = 0
         self._next_report_ns = 0
+        self._probing: Probing | None = None
         self._exit: int | None = None
         self._last_words: link.Event | None = None
         """Why the device failed: told after the last fragment, since what comes after it is what is missing."""
@@ -178,6 +180,7 @@ class Runner:
             link.Stop: self._stop,
             link.Ack: self._acknowledged,
             link.Take: self._take_photo,
+            link.Probe: self._probe,
         }
 
     def run(self) -> int:
@@ -272,6 +275,8 @@ class Runner:
             self._tell(_make_event(event, [sample.track], change.code, change.detail, at_ns=change.at_ns))
 
     def _put(self, sample: Sample) -> None:
+        if self._probing is not None:
+            self._probing.put(sample)
         if self._instance is None:
             if self._start is None:
                 self._past.put(sample)
@@ -302,6 +307,9 @@ class Runner:
             if now >= self._next_report_ns and self._instance.corrected > self._corrected:
                 self._next_report_ns = now + _REPORT_NS
                 self._report_corrections(self._instance)
+        if self._probing is not None and (answer := self._probing.answer(now)) is not None:
+            self._events.append((answer, b""))
+            self._probing = None
         for stall in self._vigil.stalls(now):
             detail = f"no frame for {stall.silent_ns // 1_000_000} ms"
             tell = self._fail if stall.fatal else self._event
@@ -434,6 +442,9 @@ class Runner:
             self._intake.no_photo(message.number, "there is no picture yet")
         else:
             self._intake.ask_photo(message.number)
+
+    def _probe(self, message: link.Probe) -> None:
+        self._probing = Probing(message, boottime_ns())
 
     def _event(self, event: str, tracks: list[str], cause: str, detail: str, count: int = 1) -> None:
         self._tell(_make_event(event, tracks, cause, detail, count))

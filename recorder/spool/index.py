@@ -15,13 +15,13 @@ from recorder.evidence import records
 from recorder.evidence.statements import MediaReceipt, RecordsReceipt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from recorder.evidence.records import Record
     from recorder.spool.logfile import Frame
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 OUTSTANDING: Final = 0
 """On the device, without a receipt."""
@@ -31,6 +31,8 @@ LINGERING: Final = 2
 """Receipted; kept as long as room and the restore window permit."""
 GONE: Final = 3
 """Freed."""
+
+_ASKED_FOR: Final = (records.Check, records.Deferral, records.Return)
 
 _SCHEMA: Final = f"""
 CREATE TABLE meta (
@@ -108,6 +110,14 @@ CREATE TABLE positions (
     fell_to INTEGER NOT NULL,         -- sequence to which the store last fell back; 0 if it never did
     fell_utc_ns INTEGER NOT NULL,     -- the store's time when it said so; older receipts from there on count no more
     PRIMARY KEY (store, log)
+) WITHOUT ROWID;
+
+CREATE TABLE kinds (
+    log BLOB NOT NULL,                -- log id
+    kind TEXT NOT NULL,               -- of a record without a session that is asked for later
+    sequence INTEGER NOT NULL,
+    record_offset INTEGER NOT NULL,   -- where it begins in the log file
+    PRIMARY KEY (log, kind, sequence)
 ) WITHOUT ROWID;
 
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -232,8 +242,8 @@ class Index:
                     self._add_media(frame, record, record.file)
                 if record.session is not None:
                     self._add_to_session(frame, record, record.session)
-                elif isinstance(record.body, records.Deferral | records.Return):
-                    self._set_meta(**{f"away_{log.hex()}": frame.offset})
+                if record.session is None and isinstance(record.body, _ASKED_FOR):
+                    self._add_kind(frame, record)
             if head is None:
                 self._db.execute("UPDATE logs SET indexed_size_bytes = ? WHERE log = ?", (indexed_size_bytes, log))
                 return
@@ -288,6 +298,21 @@ class Index:
                 "UPDATE sessions SET close_sequence = ?, closed_utc_ns = ? WHERE session = ?",
                 (record.sequence, record.utc_ns, session),
             )
+
+    def _add_kind(self, frame: Frame, record: Record) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO kinds VALUES (?, ?, ?, ?)",
+            (record.log, record.kind, record.sequence, frame.offset),
+        )
+
+    def newest(self, log: bytes, kinds: Sequence[str], limit: int) -> list[int]:
+        """Return the offsets of the newest records of these kinds that name no session, newest first.
+
+        Only ``check``, ``deferral`` and ``return`` are found so.
+        """
+        marks = ", ".join("?" * len(kinds))
+        query = f"SELECT record_offset FROM kinds WHERE log = ? AND kind IN ({marks}) ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - marks only
+        return [offset for (offset,) in self._rows(query, log, *kinds, limit)]
 
     def settle(self, log: bytes, media_settled: int) -> None:
         """Remember that every file numbered below has been looked at after the last crash."""
@@ -349,16 +374,17 @@ class Index:
         """Return the sessions whose ids lie between two, these included."""
         return self._sessions("WHERE session BETWEEN ? AND ? LIMIT ?", first, last, limit)
 
-    def closed_with_outstanding(self) -> list[SessionRow]:
+    def closed_with_outstanding(self, limit: int) -> list[SessionRow]:
         """Return the closed sessions with a file that has no receipt, by log, oldest first."""
-        # The state stands in the text, not in a parameter: only so SQLite takes the index of outstanding files.
+        # Which index is best SQLite cannot know: nearly all media are received, and only this one holds the others.
+        # The state stands in the text, not in a parameter: only so it may be taken.
         outstanding = (
-            f"SELECT 1 FROM media WHERE media.log = sessions.log AND media.state = {OUTSTANDING}"  # noqa: S608
+            "SELECT 1 FROM media INDEXED BY media_outstanding"  # noqa: S608 - constants only
+            f" WHERE media.log = sessions.log AND media.state = {OUTSTANDING}"
             " AND media.sequence BETWEEN open_sequence AND close_sequence"
         )
-        return self._sessions(
-            f"WHERE close_sequence IS NOT NULL AND EXISTS ({outstanding}) ORDER BY log, open_sequence"
-        )
+        where = f"WHERE close_sequence IS NOT NULL AND EXISTS ({outstanding}) ORDER BY log, open_sequence LIMIT ?"
+        return self._sessions(where, limit)
 
     def _sessions(self, which: str, *values: Any) -> list[SessionRow]:
         rows = self._rows(f"SELECT {', '.join(SessionRow._fields)} FROM sessions {which}", *values)  # noqa: S608
@@ -371,7 +397,7 @@ class Index:
 
         ``free_on`` (the class under which they were taken in), ``receipts_size_bytes``, ``receipts_head_offset``,
         ``receipts_head_sha256`` (how far receipts.log is indexed), ``newest_receipt_sha256``,
-        ``newest_receipt_utc_ns``, ``away_<log>`` (offset of the newest deferral or return that names no session).
+        ``newest_receipt_utc_ns``.
         """
         rows = self._rows("SELECT value FROM meta WHERE name = ?", name)
         return rows[0][0] if rows else None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from recorder.spool.layout import Layout
 
 DEVICE_STREAM: Final = 0
+MOST: Final = 1000
+"""More sessions that wait are not looked at: it is late enough for each of them."""
 ID_DIGITS: Final = 32
 """Hex digits of a session's id."""
 
@@ -75,7 +77,26 @@ class Past:
         Raises:
             DiskFullError: see :meth:`last_close`.
         """
-        return self._over(self._keeper.ask(lambda index: index.closed_with_outstanding()))
+        return self._over(self._keeper.ask(lambda index: index.closed_with_outstanding(MOST)))
+
+    def waiting(self) -> list[tuple[SessionRow, Record]]:
+        """Return the same sessions as the index has them, each with its newest record, also those of earlier logs.
+
+        Raises:
+            DiskFullError: see :meth:`last_close`.
+        """
+        rows = self._keeper.ask(lambda index: index.closed_with_outstanding(MOST))
+        return [(row, self._record_at(row.log, row.last_offset)) for row in rows]
+
+    def newest(self, *kinds: str, limit: int = 1) -> list[Record]:
+        """Return the newest ``check``, ``deferral`` or ``return`` records of the device log, newest first.
+
+        Raises:
+            DiskFullError: see :meth:`last_close`.
+        """
+        log_id = self._logs[DEVICE_STREAM].log
+        offsets = self._keeper.ask(lambda index: index.newest(log_id, kinds, limit))
+        return [self._record_at(log_id, offset) for offset in offsets]
 
     def deferral(self) -> Deferral | None:
         """Return the deferral of the whole device that holds: none, where its return was signed behind it.
@@ -83,12 +104,8 @@ class Past:
         Raises:
             DiskFullError: see :meth:`last_close`.
         """
-        log_id = self._logs[DEVICE_STREAM].log
-        offset = self._keeper.ask(lambda index: index.meta(f"away_{log_id.hex()}"))
-        if offset is None:
-            return None
-        body = self._record_at(log_id, offset).body
-        return body if isinstance(body, Deferral) else None
+        newest = next(iter(self.newest("deferral", "return")), None)
+        return newest.body if newest is not None and isinstance(newest.body, Deferral) else None
 
     def _over(self, rows: Iterable[SessionRow]) -> list[Over]:
         streams = {writer.log: stream for stream, writer in self._logs.items()}

@@ -17,7 +17,7 @@ from recorder.source.link import short
 from recorder.source.listen import PatternError, pattern
 from recorder.voice.messages import SOCKET_NAME, Lines, Order, Reply, VoiceError, encode
 from recorder.voice.sounds import Sound, SoundError
-from recorder.voice.tones import kind_of, tone
+from recorder.voice.tones import CHECK_TEXT, check, kind_of, tone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,9 @@ class VoiceProcess:
         volume = section.cue_volume if cue else section.volume
         kind = kind_of(order.say)
         words = []
-        if not cue or section.cue_words:
+        if order.say == CHECK_TEXT:
+            words = [Sound(check(_TONE_RATE_HZ), _TONE_RATE_HZ)]
+        elif not cue or section.cue_words:
             # Everything is made before anything sounds: a failure is known at once.
             words = [self._voice.sound(order.say, language, order.arguments) for language in section.languages]
         rate_hz = words[0].rate_hz if words else _TONE_RATE_HZ

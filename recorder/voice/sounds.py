@@ -6,9 +6,11 @@ is in its folder ``rendered``. Texts with something to fill in (a reason, a code
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import wave
+from datetime import date
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from recorder.errors import RecorderError
@@ -190,7 +192,8 @@ def spoken_argument(value: str, language: str) -> str:
 
     Args:
         value: ``length:`` and nanoseconds, ``count:`` and a number, ``digits:`` and a number that is read digit by
-            digit, with a pause at each blank, the id of a text, or the words themselves.
+            digit, with a pause at each blank, ``day:`` and a date (2026-10-01), the id of a text, or the words
+            themselves.
         language: ``zh`` or ``en``.
     """
     kind, _, rest = value.partition(":")
@@ -200,6 +203,9 @@ def spoken_argument(value: str, language: str) -> str:
         return speech.count(int(rest), language)
     if kind == "digits":
         return _PAUSES[language].join(speech.digits(group, language) for group in rest.split())
+    if kind == "day":
+        with contextlib.suppress(ValueError):
+            return speech.day(date.fromisoformat(rest), language)
     return texts.text(value, language) if texts.known(value) else value
 
 

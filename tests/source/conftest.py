@@ -37,6 +37,7 @@ class FakeRecorder:
         self.heard: list[link.Heard] = []
         self.photos: list[tuple[link.Taken, bytes]] = []
         self.not_taken: list[link.NotTaken] = []
+        self.probed: list[link.Probed] = []
         self.shown: list[tuple[link.Shown, bytes]] = []
         self._server: socket.socket | None = None
         self._peer: socket.socket | None = None
@@ -127,6 +128,8 @@ class FakeRecorder:
             self.photos.append((message, payload))
         elif isinstance(message, link.NotTaken):
             self.not_taken.append(message)
+        elif isinstance(message, link.Probed):
+            self.probed.append(message)
         elif isinstance(message, link.Shown):
             self.shown.append((message, payload))
 

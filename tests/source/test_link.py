@@ -56,6 +56,8 @@ MESSAGES: list[tuple[link.Message, bytes]] = [
     (link.Take(number=3), b""),
     (link.Taken(number=3, taken_boottime_ns=8), b"jpeg"),
     (link.NotTaken(number=3, detail="no picture"), b""),
+    (link.Probe(number=8, length_ms=3000), b""),
+    (link.Probed(number=8, frames={"video": 75}, peak_millibels=-1200), b""),
     (link.Shown(taken_boottime_ns=9), b"LIUHEN1:6BFOXN"),
 ]
 

@@ -148,3 +148,20 @@ def test_a_stopped_device_thread_is_seen_and_the_process_ends(device: Device, re
     recorder.until_gone(10)
     assert process.wait(10) == EXIT_FAILED
     assert [(one.event, one.cause) for one in recorder.events] == [("stalled", "camera")]
+
+
+def test_a_probe_counts_what_comes_and_keeps_nothing(device: Device, recorder: FakeRecorder) -> None:
+    device.configure(**SMALL)
+    device.spawn()
+    recorder.accept()
+    recorder.send(link.Welcome())
+    recorder.send(link.Probe(number=7, length_ms=1500))
+    recorder.until(lambda: recorder.probed)
+    (answer,) = recorder.probed
+    assert answer.number == 7
+    assert answer.frames["video"] >= 25
+    assert answer.frames["audio"] >= 12
+    assert answer.peak_millibels is not None
+    assert answer.peak_millibels <= 0
+    assert not recorder.inits
+    assert not recorder.fragments

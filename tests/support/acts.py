@@ -101,7 +101,7 @@ class Act:
 
     def details(self, at_s: float = 0, *, when: str = "start", role: str = "officer", **fields: Any) -> Act:
         """Add a statement of particulars."""
-        said = SessionDetails(author="06050112", **fields)
+        said = SessionDetails(**{"author": "06050112"} | fields)
         content = details.encode(said)
         draft = Draft(records.Body(), self.at(at_s), self.session, content, clock=self.clock)
         media = self._next()

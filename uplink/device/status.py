@@ -4,38 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
+
+from recorder.uplink_status import FILE_NAME, Status, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE_NAME: Final = "status.json"
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of the file; times are the device's clock, sizes are of files as stored."""
-
-    utc_ns: int
-    """When it was written: an old one means that no uplink runs."""
-    connected_since_utc_ns: int | None
-    outstanding_records: int
-    outstanding_size_bytes: int
-    rate_bytes_per_s: int
-    newest_receipt_utc_ns: int | None
-    """The store's clock in the newest receipt that was believed."""
-    late_sessions: int
-    """Not handed over, and past the 24 hours."""
-    endangered_sessions: int
-    """Not handed over in time at this rate."""
-    first_deadline_utc_ns: int | None
-    """The nearest deadline that will not be kept."""
-    refused_receipts: int
-    """Receipts that were not believed since the uplink started."""
-    warnings: list[str]
-    """Ids: ``store-fell-back``, ``store-holds-another-past``, ``inbox-full``, ``media-damaged``, ``media-gone``,
-    ``endangered``, ``late``."""
+__all__ = ["FILE_NAME", "Status", "read", "write"]
 
 
 def write(folder: Path, status: Status) -> None:
@@ -44,11 +22,3 @@ def write(folder: Path, status: Status) -> None:
     temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
     temporary.write_text(json.dumps(msgspec.to_builtins(status), ensure_ascii=False) + "\n")
     temporary.replace(path)
-
-
-def read(folder: Path) -> Status | None:
-    """Return the newest status, None where there is none that can be read."""
-    try:
-        return msgspec.json.decode((folder / FILE_NAME).read_bytes(), type=Status)
-    except (OSError, msgspec.MsgspecError):
-        return None
