@@ -184,6 +184,7 @@ def test_what_is_no_picture_is_a_signed_fault_and_the_camera_goes_on(
     (fault,) = bodies(site, Fault)
     assert isinstance(fault, Fault)
     assert fault.code == "photo_failed"
+    assert "cue.fault.recording_goes_on" in site.recorder.log()
     assert bodies(site, Photo) == []
     # The next one is a picture.
     site.ask("photo")
