@@ -123,11 +123,17 @@ def unsuitable(config_path: Path, stream: str | None, reason: str) -> None:
 @CONFIG
 @STREAM
 @click.argument("marker", default="important")
-def mark(config_path: Path, stream: str | None, marker: str) -> None:
-    """Point out a moment of the recording."""
-    config, _ = ask_recorder(config_path, {"command": "mark", "stream": stream, "marker": marker})
+@click.option("--of", type=int, help="补充说明第几号标记是什么  Say of which kind an earlier marker was, by its number")
+@click.option("--author", help="执法证件号  Certificate number of whoever says so, with --of")
+@click.option(
+    "--after", help="记录结束后补充：记录编号（可简写）  After the end: the recording's number, or its beginning"
+)
+def mark(config_path: Path, marker: str, **asked: Any) -> None:
+    """Point out a moment of the recording, or say later what a moment was (``--of``)."""
+    config, answer = ask_recorder(config_path, {"command": "mark", "marker": marker, **asked})
+    number = asked["of"] if asked["of"] is not None else answer["number"]
     named = [texts.named("marker", marker, language) for language in texts.LANGUAGES]
-    _say(config, f"已标记：{named[0]}。", f"Marked: {named[1]}.")
+    _say(config, f"已标记：{named[0]}（第 {number} 号）。", f"Marked: {named[1]} (number {number}).")
 
 
 @click.command()

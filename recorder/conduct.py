@@ -6,6 +6,7 @@ Every method may raise :class:`recorder.spool.errors.DiskFullError`: there was n
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from recorder import lawful
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOMENTS: Final = 64
+"""So many of the newest markers are shown, for whoever tells their kind later."""
 PHOTO_SESSION_NS: Final = 20_000_000_000
 """A session for photographs alone ends so long after the last of them: its announcement has been heard by then."""
 
@@ -109,6 +112,8 @@ class Conduct:
         self._spool = spool
         self._clock = clock
         self._speaker = speaker
+        self.moments: deque[tuple[int, str, int]] = deque(maxlen=MOMENTS)
+        """Markers of the newest session: number of the record, kind, boot-time."""
         self.photos = Photos(stream, clock, self._photo_failed)
         self._photo_session: bytes | None = None
         """Photographs out of a session have one of their own, which the rules of a recording do not know."""
@@ -240,14 +245,29 @@ class Conduct:
         now = self._look()
         self._ask(lambda: self._rules.unsuitable(now, reason))
 
-    def mark(self, marker: str) -> None:
-        """Point out a moment.
+    def mark(self, marker: str) -> int:
+        """Point out a moment; return the number of its record, by which its kind can be told later.
 
         Raises:
             RefusedError: nothing is being recorded.
         """
         now = self._look()
         self._ask(lambda: self._rules.mark(now, marker))
+        return self.moments[-1][0]
+
+    def classify(self, marker: str, sequence: int, author: str) -> None:
+        """Say later what a moment was that was only pointed out: the earlier marker stays, this one stands beside it.
+
+        Raises:
+            RefusedError: nothing is being recorded, or that record is no marker of this recording.
+        """
+        self._look()
+        session = self.stream.session
+        if session is None:
+            raise RefusedError("idle", _REFUSALS["idle"], "Nothing is being recorded; name the recording with --after.")
+        moment = self.stream.marker_at(session.id, sequence)
+        self.add_details(particulars.SessionDetails(author=author))
+        self.stream.sign([classified(moment, marker, sequence)])
 
     def photo(self, trigger: str, matter: str | None = None) -> bytes:
         """Take a photograph (R1): part of the session that is open, else of one of its own; return that session's id.
@@ -362,11 +382,16 @@ class Conduct:
             elif isinstance(order, GoOn):
                 self.stream.go_on()
             elif isinstance(order, Sign):
-                self.stream.sign([order.body])
+                self._sign(order.body)
             elif isinstance(order, Say):
                 self._speaker.say(self.stream, order.text, order.arguments)
             elif isinstance(order, Cue):
                 self._speaker.cue(self.stream, order.text, order.arguments)
+
+    def _sign(self, body: records.Body) -> None:
+        (record,) = self.stream.sign([body])
+        if isinstance(body, records.Marker):
+            self.moments.append((record.sequence, body.marker, body.at_boottime_ns))
 
     def _open(self, order: Open) -> None:
         try:
@@ -375,7 +400,13 @@ class Conduct:
             self._rules.not_opened()
             raise
         self._rules.opened(session)
+        self.moments.clear()
         self._set_quiet(order.matter)
+
+
+def classified(moment: records.Marker, marker: str, sequence: int) -> records.Marker:
+    """Return what says of which kind an earlier marker is."""
+    return records.Marker(marker=marker, at_boottime_ns=moment.at_boottime_ns, basis="later", classifies=sequence)
 
 
 _REFUSALS = {

@@ -620,7 +620,15 @@ class Daemon:
 
     def _mark(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)
-        conduct.mark(lawful.marker_of(request))
+        marker, of = lawful.marker_of(request), lawful.number_of(request)
+        if of is None:
+            return _answer(conduct) | {"number": conduct.mark(marker)}
+        author = str(request.get("author") or "")[:64]
+        if not author:
+            raise RefusedError("author", "须登记由谁补充。", "It must be said who says so.")
+        if request.get("after") is not None:
+            return self.declarations.classify_after(self.conducts.values(), str(request["after"]), marker, of, author)
+        conduct.classify(marker, of, author)
         return _answer(conduct)
 
     def _photo(self, request: dict[str, Any]) -> dict[str, Any]:

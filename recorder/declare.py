@@ -17,9 +17,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from recorder.conduct import classified
 from recorder.control import RefusedError
 from recorder.evidence import details as particulars
 from recorder.evidence import records, texts
+from recorder.evidence.details import SessionDetails
 from recorder.session import Open
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from recorder.clock import Clock, Instant
     from recorder.conduct import Conduct
-    from recorder.evidence.details import SessionDetails
     from recorder.evidence.policy import Policy
     from recorder.evidence.records import Body
     from recorder.spool.media import FileFacts
@@ -204,6 +205,28 @@ class Declarations:
             one.session, "details", particulars.encode(stated), lambda facts: _details(facts, stated, "after")
         )
         log.info("stream %s: details of %s added", conduct.stream.section.name, one.session.hex()[:8])
+        return {"session": one.session.hex(), "stream": conduct.stream.section.name}
+
+    def classify_after(
+        self, conducts: Iterable[Conduct], beginning: str, marker: str, sequence: int, author: str
+    ) -> dict[str, Any]:
+        """Say, after a session's end, what a moment was that was only pointed out.
+
+        Raises:
+            RefusedError: not one session is meant, the record is no marker of it, or another one is being recorded.
+        """
+        one = self._over(beginning)
+        conduct = next(found for found in conducts if found.stream.number == one.stream)
+        _need_idle(conduct)
+        moment = conduct.stream.marker_at(one.session, sequence)
+        said = SessionDetails(author=author)
+        conduct.stream.add_file_to(
+            one.session,
+            "details",
+            particulars.encode(said),
+            lambda facts: _details(facts, said, "after"),
+            classified(moment, marker, sequence),
+        )
         return {"session": one.session.hex(), "stream": conduct.stream.section.name}
 
     def _over(self, beginning: str) -> Over:

@@ -161,6 +161,18 @@ def marker_of(request: dict[str, Any]) -> str:
     )
 
 
+def number_of(request: dict[str, Any]) -> int | None:
+    """Return the number of the earlier marker whose kind a request tells, None where it is a new one.
+
+    Raises:
+        RefusedError: it is no number of a record.
+    """
+    number = request.get("of")
+    if number is None or (isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 53):
+        return number
+    raise RefusedError("marker", "标记的编号不正确。", "This is not the number of a marker.")
+
+
 def details_of(request: dict[str, Any]) -> SessionDetails | None:
     """Return the particulars that a request states, None where it states none.
 

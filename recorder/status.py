@@ -55,6 +55,7 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
             "failed": conduct.photos.failed,
         },
         "matter": conduct.matter,
+        "moments": [{"number": number, "marker": marker} for number, marker, _ in conduct.moments],
         "last_code": given.plain() if given is not None else None,
         "session": session.id.hex() if session else None,
         "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,

@@ -285,14 +285,14 @@ class StreamRecorder:
             return None, None
         return self.checked
 
-    def sign(self, bodies: Sequence[Body]) -> None:
+    def sign(self, bodies: Sequence[Body]) -> list[records.Record]:
         """Sign records into the open session.
 
         Raises:
             RefusedError: nothing is being recorded.
             DiskFullError: there is no room even for records.
         """
-        self._spool.append(self.number, self._need_session().id, bodies)
+        return self._spool.append(self.number, self._need_session().id, bodies)
 
     def sign_file(self, kind: str, content: bytes, body: Callable[[FileFacts], Body]) -> None:
         """Write a small file (details, a photograph) and sign what makes it part of the open session.
@@ -336,15 +336,32 @@ class StreamRecorder:
         )
         return session_id
 
-    def add_file_to(self, session: bytes, kind: str, content: bytes, body: Callable[[FileFacts], Body]) -> None:
-        """Write a small file and sign it as a later record of a session that is over; none may be open.
+    def add_file_to(
+        self, session: bytes, kind: str, content: bytes, body: Callable[[FileFacts], Body], *more: Body
+    ) -> None:
+        """Write a small file and sign it, and ``more``, as later records of a session that is over; none may be open.
 
         Raises:
             DiskFullError: there is no room.
         """
         epoch = secrets.token_bytes(16)
         facts = self._spool.write_file(self.number, kind, session, epoch, content)
-        self._spool.append(self.number, session, [_media_key(epoch), body(facts)])
+        self._spool.append(self.number, session, [_media_key(epoch), body(facts), *more])
+
+    def marker_at(self, session: bytes, sequence: int) -> records.Marker:
+        """Return a marker of a session, by the sequence of its record.
+
+        Raises:
+            RefusedError: that record is none.
+        """
+        log_id = self._spool.log_id(self.number)
+        head, _ = self._spool.head(self.number)
+        entry = LogReader(self._spool.layout.log(log_id), log_id).find(sequence) if 0 <= sequence <= head else None
+        if entry is None or entry.record.session != session or not isinstance(entry.record.body, records.Marker):
+            raise RefusedError(
+                "marker", f"第 {sequence} 号不是本次记录的标记。", f"Record {sequence} is no marker of this recording."
+            )
+        return entry.record.body
 
     def _need_session(self) -> Session:
         if self.session is None:

@@ -22,6 +22,7 @@ from recorder.evidence.records import (
     NotRecorded,
     Photo,
 )
+from recorder.evidence.timeline import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -360,10 +361,10 @@ def collect(line: Timeline, contents: Mapping[int, bytes | None]) -> Facts:
             Marked(
                 record.body.marker,
                 LATER if later is not None and record.sequence > later else _basis(record.body.basis),
-                clock.moment(record, record.body.at_boottime_ns),
+                clock.moment(at, at.body.at_boottime_ns),
             )
-            for record in own
-            if isinstance(record.body, Marker)
+            for record, at in marked(own)
+            if isinstance(record.body, Marker) and isinstance(at.body, Marker)
         ),
         intervals=_intervals(line, clock),
         silences=_silences(line.pieces),

@@ -234,6 +234,8 @@ class Marker(Body, frozen=True, kw_only=True, omit_defaults=True):
     at_boottime_ns: int
     basis: str
     """``device``, ``declared`` or ``later``."""
+    classifies: int | None = None
+    """Sequence of the marker of this session whose kind this one tells; the moment is that one's."""
 
 
 class Announcement(Body, frozen=True, kw_only=True, omit_defaults=True):

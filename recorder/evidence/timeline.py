@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from recorder.evidence.records import WITH_FILE, Chunk, Gap, Marker, Record, SessionClose, SessionOpen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from recorder.evidence.statements import Attestation, Withholding
 
@@ -145,14 +145,24 @@ def collect(
         pieces=pieces,
         interruptions=_interruptions(own, places),
         marks=tuple(
-            Mark(record.body.marker, places.media_ns(record.body.at_boottime_ns, record), record)
-            for record in own
-            if isinstance(record.body, Marker)
+            Mark(record.body.marker, places.media_ns(at.body.at_boottime_ns, at), record)
+            for record, at in marked(own)
+            if isinstance(record.body, Marker) and isinstance(at.body, Marker)
         ),
         files=files,
         withheld=withheld,
         missing=missing,
     )
+
+
+def marked(own: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
+    """Return each marker with the one whose moment it is at: itself, or the earlier one whose kind it tells."""
+    earlier: dict[int, Record] = {}
+    for record in own:
+        if isinstance(record.body, Marker):
+            classifies = record.body.classifies
+            yield record, record if classifies is None else earlier.get(classifies, record)
+            earlier[record.sequence] = record
 
 
 def spans(timeline: Timeline) -> dict[int, tuple[int, int]]:

@@ -11,6 +11,7 @@ from recorder.control import RefusedError
 from recorder.evidence import records
 from recorder.voice.sounds import Voice
 from tests.lawful.field import OFFICERS, WORN, Field, policy_of
+from tests.support.commands import liuhen
 from tests.support.pulse import PulseServer
 from tests.support.session import heard_in_film, joined_film
 from tests.support.site import Site
@@ -67,7 +68,9 @@ def _inspect(field: Field) -> str:
     site.ask("mark", marker="refusal.signature")
     site.ask("press")
     field.film()
+    (bare,) = [one for one in field.site.ask("status")["streams"][0]["moments"] if one["marker"] == "important"]
     field.end("moved")
+    site.ask("mark", marker="goods", of=bare["number"], author="06050112", after=session[:8])
     return session
 
 
@@ -117,6 +120,20 @@ def test_it_is_a_film_with_sound(inspection: tuple[Field, str, dict[str, Any]]) 
     field, session, _ = inspection
     with av.open(str(field.package(session) / "session.mp4")) as film:
         assert {one.type for one in film.streams} >= {"video", "audio"}
+
+
+@pytest.mark.rule("R6")
+def test_what_a_bare_press_was_is_told_later_and_stands_beside_it(
+    inspection: tuple[Field, str, dict[str, Any]],
+) -> None:
+    field, session, _ = inspection
+    said = liuhen("report", field.package(session), "--authority", field.site.authority, "--lang", "en").stdout
+    bare = next(line.split() for line in said.splitlines() if "important moment" in line)
+    added = next(line for line in said.splitlines() if "goods counted" in line)
+    assert "officer" in added
+    assert bare[0] in added, "the same moment"
+    with pytest.raises(RefusedError, match="no marker"):
+        field.site.ask("mark", marker="goods", of=2, author="06050112", after=session[:8])
 
 
 @pytest.mark.rule("R3")
