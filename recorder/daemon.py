@@ -320,7 +320,12 @@ class Daemon:
         """Say on the panel what this device is doing."""
         if self.panel is not None:
             state = state_of(self.panel.conduct)
-            self.panel.show(state, battery_minutes=self.battery.low_minutes, fault=self._full)
+            self.panel.show(
+                "overdue" if state == "ready" and self.health.overdue else state,
+                battery_minutes=self.battery.low_minutes,
+                storage_minutes=self.health.short_minutes,
+                fault=self._full,
+            )
 
     def _hear(self, number: int, _frame: object) -> None:
         self._told = number

@@ -188,7 +188,7 @@ class FrontPanel:
         """Tell the officer that something is amiss, where there are no words for it."""
         self._send(Cue(rhythm="warning"))
 
-    def show(self, state: str, *, battery_minutes: int | None, fault: bool) -> None:
+    def show(self, state: str, *, battery_minutes: int | None, storage_minutes: int | None, fault: bool) -> None:
         """Say what is to be shown; it is sent when it has changed, and now and then."""
         quiet = self.conduct.agency.duty(self.conduct.matter).quiet
         show = Show(
@@ -196,6 +196,7 @@ class FrontPanel:
             state="closing" if self.conduct.state is State.LEAVING else state,
             quiet=quiet,
             battery_minutes=battery_minutes,
+            storage_minutes=storage_minutes,
             fault=fault or self._stuck,
         )
         now_ns = self._clock.boottime_ns()

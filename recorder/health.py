@@ -20,7 +20,7 @@ from recorder.evidence import deadlines, faults, records
 from recorder.handover import uploads
 from recorder.source import link
 from recorder.spool.errors import DiskFullError
-from recorder.storage import Room, Storage, Thresholds, expected_rate_bytes_per_s
+from recorder.storage import PLENTY, Room, Storage, Thresholds, expected_rate_bytes_per_s
 
 if TYPE_CHECKING:
     from recorder.battery import Battery
@@ -322,6 +322,19 @@ class Health:
         if record is not None and isinstance(record.body, records.Check):
             for conduct in self._conducts.values():
                 conduct.stream.checked = (record.body.result, record.utc_ns)
+
+    # -- what is shown -------------------------------------------------------------------------------------------
+
+    @property
+    def short_minutes(self) -> int | None:
+        """Minutes of room where that is worth a warning; None where there is plenty."""
+        return None if self._room is None or self._room.level == PLENTY else self._room.minutes
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a recording should have been handed over already."""
+        waiting = self._uploads
+        return waiting is not None and waiting.overdue + waiting.overdue_return > 0
 
     # -- status --------------------------------------------------------------------------------------------------
 

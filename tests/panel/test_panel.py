@@ -365,7 +365,8 @@ def test_a_battery_warns_and_then_ends_the_recording_in_order(site: Site) -> Non
         wait_for(site, "recording")
         felt = panel.lit_count(VIBRATION)
         battery(15, 5_000_000)
-        site.wait_for(lambda: "cue.battery.low {'minutes': 'count:18'}" in site.recorder.log(), "it warns")
+        site.wait_for(lambda: "not spoken: cue.battery.low" in site.recorder.log(), "it warns")
+        assert "percent=15, minutes=18" in site.recorder.log()
         site.wait_for(lambda: panel.lit_count(VIBRATION) >= felt + 3, "it is felt")
         assert state(site) == "recording"
         battery(2, 5_000_000)
@@ -378,6 +379,19 @@ def test_a_battery_warns_and_then_ends_the_recording_in_order(site: Site) -> Non
     power = [(one.battery_percent, one.battery_minutes, one.on_mains) for one in heads]
     assert power[0] == (50, 60, False)
     assert (2, False) in {(percent, on_mains) for percent, _, on_mains in power}
+
+
+def test_little_room_is_shown_beside_the_state(site: Site) -> None:
+    text = site.device_config.read_text().replace("[spool]", "[spool]\nwarn_minutes = 1000000000")
+    site.device_config.write_text(text)
+    site.start_recorder()
+    with MockPanel(site) as panel:
+        wait_for(site, "ready")
+        panel.wait_lit(GREEN, YELLOW)
+        panel.wait_lit(GREEN)
+        panel.push()
+        panel.wait_lit(RED, YELLOW)
+        panel.wait_lit(RED)
 
 
 def test_a_full_disk_answers_a_press_and_is_not_haunted_by_it(tmp_path: Path) -> None:
