@@ -40,7 +40,7 @@ CERTIFICATE_AFTER_NS: Final = 30_000_000_000
 """Not at once: a press at power-on is to be recorded first."""
 CERTIFICATE_EVERY_NS: Final = 86_400_000_000_000
 ANNOUNCED_NS: Final = 15_000_000_000
-"""For so long after a start the announcement has the word."""
+"""For so long after a start, of the device or of a session, the announcement has the word."""
 PROBE_MS: Final = 3000
 CHECK_LONGEST_NS: Final = 15_000_000_000
 """A source or a voice that has not answered by then has failed its part of the check."""
@@ -89,7 +89,7 @@ class Health:
         self._uploads: Uploads | None = None
         self._certificate: tuple[str, int | None] = ("unknown", None)
         self._examination: Examination | None = None
-        now_ns = clock.boottime_ns()
+        now_ns = self._began_ns = clock.boottime_ns()
         self._due_ns = {"room": now_ns, "uploads": now_ns, "certificate": now_ns + CERTIFICATE_AFTER_NS}
         self._check: _Check | None = None
         self._checks = 0
@@ -156,8 +156,10 @@ class Health:
         if self._is_due("uploads", now_ns, UPLOADS_EVERY_NS):
             self._look_at_uploads()
         newest = recording[-1].stream.session if recording else None
-        if newest is not None and now_ns - newest.zero_boottime_ns < ANNOUNCED_NS:
-            return  # the party is told first
+        # The party is told first, also where the device is switched on to record at once.
+        begun_ns = self._began_ns if newest is None else newest.zero_boottime_ns
+        if now_ns - begun_ns < ANNOUNCED_NS:
+            return
         now = self._clock.now()
         facts = Facts(
             recording=bool(recording),
