@@ -36,7 +36,6 @@ STATES = {
     "recording": ("正在记录", "recording"),
     "audio_only": ("仅录音", "sound only"),
     "video_only": ("仅录像", "picture only"),
-    "photo": ("正在拍照取证", "taking photographs"),
     "unsuitable": ("依规定停止记录", "off as the rules require"),
     "closing": ("即将结束（仍在记录）", "ending (still recording)"),
     "recovering": ("正在恢复记录", "recovering"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from recorder import lawful
 from recorder.control import RefusedError
 from recorder.evidence import details as particulars
-from recorder.evidence import records
+from recorder.evidence import faults, records
 from recorder.photos import Photos
 from recorder.session import Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
 from recorder.stream import UNKEPT_ENDS
@@ -109,7 +109,7 @@ class Conduct:
         self._spool = spool
         self._clock = clock
         self._speaker = speaker
-        self.photos = Photos(stream, clock)
+        self.photos = Photos(stream, clock, self._photo_failed)
         self._photo_session: bytes | None = None
         """Photographs out of a session have one of their own, which the rules of a recording do not know."""
         self._photo_due = False
@@ -311,6 +311,10 @@ class Conduct:
             return
         if now_ns >= self._photo_until_ns and not self.photos.waiting and session.ending is None:
             self._end_photos("done")
+
+    def _photo_failed(self) -> None:
+        text = "cue.fault.recording_goes_on" if self._photo_session is None else "cue.fault"
+        self.cue(text, {"code": f"digits:{faults.table()['photo_failed'].number}"})
 
     def _end_photos(self, reason: str) -> bool:
         """End a session for photographs alone; return whether there was one.

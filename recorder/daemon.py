@@ -195,12 +195,13 @@ class Daemon:
 
     def _tell_policy_faults(self) -> None:
         """Sign what of the agency's policy cannot be had, or is configured against it; recording goes on without."""
-        faults = [("pre_event_forbidden", problem) for problem in self._pre_event_faults]
+        faults = [
+            records.Fault(code="pre_event_forbidden", detail=link.short(problem)) for problem in self._pre_event_faults
+        ]
         if self._policy_fault is not None:
-            faults.insert(0, ("policy_missing", self._policy_fault))
-        for code, problem in faults:
-            log.error("%s: %s", code, problem)
-            fault = records.Fault(code=code, detail=link.short(problem))
+            faults.insert(0, records.Fault(code="policy_missing", detail=link.short(self._policy_fault)))
+        for fault in faults:
+            log.error("%s: %s", fault.code, fault.detail)
             self._careful(lambda one=fault: self.spool.append(0, None, [one]))
 
     # -- what happens by itself ----------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from recorder.evidence import jpeg, records
 from recorder.source import link
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recorder.clock import Clock
     from recorder.peers import SourcePeer
     from recorder.spool.media import FileFacts
@@ -30,8 +32,10 @@ MAX_WAITING: Final = 4
 class Photos:
     """The photographs of one stream."""
 
-    def __init__(self, stream: StreamRecorder, clock: Clock) -> None:
+    def __init__(self, stream: StreamRecorder, clock: Clock, failed: Callable[[], None]) -> None:
+        """Make it; ``failed`` is called for each photograph that cannot be had."""
         self._stream = stream
+        self._tell_failed = failed
         self._clock = clock
         self._waiting: dict[int, SourcePeer] = {}
         """By number, which is the boot-time of the order: whom it was asked of."""
@@ -120,3 +124,4 @@ class Photos:
         log.warning("stream %s: no photograph: %s", self._stream.section.name, link.short(detail))
         if self._stream.keeps_photos:
             self._stream.sign([records.Fault(code="photo_failed", detail=link.short(detail))])
+        self._tell_failed()

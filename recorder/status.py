@@ -72,20 +72,21 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
 
 
 def state_of(conduct: Conduct) -> str:
-    """Return the state that a stream shows: an id of the catalogue's states, without its prefix."""
+    """Return the state that a stream shows: an id of the catalogue's states, without its prefix.
+
+    While photographs are taken out of a recording nothing is being recorded, and it shows no other state than before.
+    """
     stream = conduct.stream
     session = stream.session
     flowing = {track for slot in stream.slots.values() if slot.flows for track in stream.wanted(slot)}
     state = "ready"
-    if session is not None:
+    if session is not None and session.mode != "photo":
         whole = flowing == set(stream.tracks) and session.mode != "audio"
         state = "recording" if whole else _degraded(flowing)
         if session.ending or conduct.state is State.CLOSING:
             state = "closing"
         elif session.off is not None:
             state = "unsuitable"
-        elif session.mode == "photo":
-            state = "photo"
     elif any(slot.peer is None for slot in stream.slots.values()):
         state = "starting"
     return state

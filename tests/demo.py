@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import locale
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 OUT = ROOT / "demo-out"
 OWN = ".made-by-liuhen-demo"
+POLICY = ROOT / "config" / "agencies" / "anshan-approval-bureau.toml"
 RECORD_S = 16
 RECEIPT_TIMEOUT_S = 60
 PROGRAMS = ("mosquitto",)
@@ -38,14 +40,16 @@ TEXTS = {
         "keys": "1  生成试用密钥：机关、设备、中心端、消息服务器",
         "start": "2  启动消息服务器、中心端、设备（摄像、录音、记录、上传各为独立进程）",
         "running": "   {name}  已启动，进程 {pid}",
-        "record": "3  开始记录（合成画面：走动的时钟、帧号；每次闪光伴一声）",
+        "record": "3  开始记录一次现场检查（合成画面：走动的时钟、帧号；每次闪光伴一声），登记事项，标记节点",
         "progress": "   已记录 {seconds:4.1f} 秒   已签名分段 {signed}   中心端回执 {receipted}   设备上尚存 {present}",
-        "stop": "4  结束记录",
+        "code": "   记入笔录的编号和核验码：",
+        "stop": "4  声明现场执法活动已经结束；十秒后结束，其间按一下可继续记录",
         "wait": "5  等待中心端对每个分段出具签名回执；有回执，设备才释放",
         "freed": "   全部 {chunks} 个分段均有回执，设备上的媒体文件已释放；记录链和回执仍留在设备上",
         "status": "6  设备状态，中心端登记",
         "export": "7  导出复制件（谁、为何导出，中心端均有登记）",
-        "verify": "8  核验复制件：只信任另行给定的机关证书，不用网络，不用私钥",
+        "verify": "8  核验复制件和笔录上的核验码：只信任另行给定的机关证书，不用网络，不用私钥",
+        "report": "   音像记录情况报告：各项要求符合与否，各有依据",
         "damage": "9  在副本中改动一个字节，再核验",
         "flipped": "   {path}：第 {offset} 字节 {before:02x} → {after:02x}",
         "exit": "   退出码 {code}",
@@ -54,6 +58,7 @@ TEXTS = {
         "look": "请看：",
         "film": "合成影片，字幕为时间",
         "page": "用浏览器打开",
+        "judged": "音像记录情况报告",
         "evidence": "记录链、入库证明、证书、分段",
         "logs": "各部件的运行日志",
         "try": "自己试试：复制一份，改动一处，再核验（退出码 0 未发现改动，1 有改动，2 无法判定）：",
@@ -73,14 +78,16 @@ TEXTS = {
         "keys": "1  Make trial keys: authority, device, store, broker",
         "start": "2  Start broker, central store and device (camera, microphone, recorder, uplink: a process each)",
         "running": "   {name}  runs, process {pid}",
-        "record": "3  Begin recording (synthetic: a running clock, frame numbers, a beep on each flash)",
+        "record": "3  Record an inspection (synthetic: a clock, frame numbers, a beep on each flash); say what it is",
         "progress": "   {seconds:4.1f} s recorded   chunks: {signed} signed, {receipted} receipted, {present} here",
-        "stop": "4  End recording",
+        "code": "   number and check code, to be written into the paper record:",
+        "stop": "4  State that the work on site is over; it ends after ten seconds, and a press meanwhile goes on",
         "wait": "5  Wait for the store's signed receipt for each chunk; only then does the device free it",
         "freed": "   all {chunks} chunks are receipted and their media freed; log and receipts stay on the device",
         "status": "6  State of the device; what the store has",
         "export": "7  Export a package (who and why goes into the store's access log)",
-        "verify": "8  Verify the package: trusting only an authority given from outside; no network, no private key",
+        "verify": "8  Verify the package and the code on paper, trusting only an authority given from outside",
+        "report": "   the session's report: each duty of the rule, met or not, and on what basis",
         "damage": "9  Change one byte in a copy, and verify that",
         "flipped": "   {path}: byte {offset}, {before:02x} → {after:02x}",
         "exit": "   exit code {code}",
@@ -89,6 +96,7 @@ TEXTS = {
         "look": "To look at:",
         "film": "the joined film, with the time as subtitles",
         "page": "open in a browser",
+        "judged": "the session's report",
         "evidence": "log, attestation, certificates, chunks",
         "logs": "what each process logged",
         "try": "Try it: copy, damage, verify (exit code 0 no change found, 1 changed, 2 cannot be judged):",
@@ -115,6 +123,8 @@ class Demo:
     def __init__(self, language: str) -> None:
         self.language = language
         self.began = time.monotonic()
+        self.code = ""
+        """Number and check code, as they would be written on paper."""
 
     def text(self, key: str, **values: Any) -> str:
         return TEXTS[self.language][key].format(**values)
@@ -172,7 +182,7 @@ class Demo:
             "keys", "site", "--out", OUT / "keys", "--name", self.text("agency"), "--device", "demo-0001",
             "--lang", self.language,
         )  # fmt: skip
-        with Site(OUT, language=self.language) as site:
+        with Site(OUT, language=self.language, policy=POLICY) as site:
             self.start(site)
             session = self.record(site)
             chunks = self.wait_freed(site)
@@ -210,15 +220,25 @@ class Demo:
         """Record for a while; return the session."""
         self.step("record")
         site.wait_for(lambda: _stream(site)["state"] == "ready", "camera and microphone are connected")
-        self.liuhen("start", "--config", site.device_config)
+        device = ("--config", site.device_config)
+        self.liuhen("start", "--matter", "on_site_inspection", *device)
         session = str(_stream(site)["session"])
         began = time.monotonic()
+        self.liuhen(
+            *("details", "--author", "06050112", "--officer", "06050112", "--officer", "06050113", *device),
+            *("--case", "2026-12", "--place", "8", "--party", "A", "--text-record", "1", "12-1"),
+        )
+        for marker in ("told", "place.sign", "credentials"):
+            self.liuhen("mark", marker, *device)
         while (seconds := time.monotonic() - began) < RECORD_S:
             time.sleep(min(3.0, RECORD_S - seconds))
             site.check_running()
             self.progress(site, time.monotonic() - began)
+        self.say("code")
+        written = re.search(r"(\d+)\D+(\d{4} \d{4} \d{4})", self.liuhen("code", *device))
+        self.code = f"{written[1]}:{written[2]}" if written else ""
         self.step("stop")
-        self.liuhen("stop", "--over", "--config", site.device_config)
+        self.liuhen("stop", "--over", *device)
         return session
 
     def progress(self, site: Site, seconds: float) -> None:
@@ -241,7 +261,10 @@ class Demo:
     def prove(self, package: Path, authority: Path) -> None:
         """Verify the package; damage a copy and see it found."""
         self.step("verify")
-        self.liuhen("verify", package, "--authority", authority, "--lang", self.language, wanted=INTACT)
+        checked = ("--authority", authority, "--lang", self.language)
+        self.liuhen("verify", package, *checked, "--code", self.code, wanted=INTACT)
+        self.say("report")
+        self.liuhen("report", package, *checked, "--policy", POLICY, "--format", "html", "--out", OUT / "report.html")
         self.step("damage")
         damaged = OUT / "damaged"
         shutil.copytree(package, damaged)
@@ -261,6 +284,7 @@ class Demo:
         self.say("look")
         for path, key in (
             ("package/请先打开.html", "page"),
+            ("report.html", "judged"),
             ("package/session.mp4", "film"),
             ("package/evidence/", "evidence"),
             ("logs/", "logs"),

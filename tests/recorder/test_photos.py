@@ -107,11 +107,11 @@ def test_photographs_out_of_a_recording_are_a_session_of_their_own(tmp_path: Pat
         site.wait_for(lambda: state(site) == "ready", "camera and microphone are there")
         said = liuhen("photo", "--config", site.device_config, "--matter", "on_site_inspection")
         assert said.returncode == 0, said.stderr
-        assert state(site) == "photo"
+        assert site.ask("status")["streams"][0]["mode"] == "photo"
         site.ask("photo")
         site.wait_for(lambda: photos(site)["signed"] == 2, "two are signed")
         session = str(site.ask("status")["streams"][0]["session"])
-        site.wait_for(lambda: state(site) == "ready", "it ends by itself", 40)
+        site.wait_for(lambda: not site.ask("status")["streams"][0]["session"], "it ends by itself", 40)
         site.wait_for(lambda: site.ask("status")["unreceipted_files"] == 0, "all media are receipted", 60)
         where = ("--config", site.central_config, "--session", session, "--out", tmp_path / "package")
         exported = liuhen("export", *where, "--reason", "test")
@@ -184,6 +184,7 @@ def test_what_is_no_picture_is_a_signed_fault_and_the_camera_goes_on(
     (fault,) = bodies(site, Fault)
     assert isinstance(fault, Fault)
     assert fault.code == "photo_failed"
+    assert "cue.fault.recording_goes_on" in site.recorder.log()
     assert bodies(site, Photo) == []
     # The next one is a picture.
     site.ask("photo")

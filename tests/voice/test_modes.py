@@ -78,7 +78,7 @@ def test_photographs_out_of_a_recording_are_announced(tmp_path: Path, monkeypatc
             assert liuhen("photo", "--config", site.device_config).returncode == 0
             site.wait_for(lambda: bool(_told(site)), "it has been announced", 60)
             (told,) = _told(site)
-            site.wait_for(lambda: _state(site) == "ready", "it ends by itself", 40)
+            site.wait_for(lambda: not site.ask("status")["streams"][0]["session"], "it ends by itself", 40)
             closed = [one.body for one in stream_records(site.spool) if isinstance(one.body, SessionClose)]
     assert (told.text, told.heard) == ("say.start.photo", "heard")
     assert [one.reason for one in closed] == ["done"]
