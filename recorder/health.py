@@ -42,7 +42,7 @@ CERTIFICATE_EVERY_NS: Final = 86_400_000_000_000
 ANNOUNCED_NS: Final = 15_000_000_000
 """For so long after a start, of the device or of a session, the announcement has the word."""
 PROBE_MS: Final = 3000
-CHECK_LONGEST_NS: Final = 15_000_000_000
+CHECK_LONGEST_NS: Final = 20_000_000_000
 """A source or a voice that has not answered by then has failed its part of the check."""
 UPLINK_FRESH_NS: Final = 60_000_000_000
 """The uplink writes its status every five seconds."""
@@ -56,6 +56,8 @@ class _Check:
         self.started_ns = started_ns
         self.loop = loop
         """What came of the sound; ``""`` while it is awaited."""
+        self.ear: StreamRecorder | None = None
+        """Whose microphone is to hear the sound, as soon as the sources have answered."""
         self.awaited: set[tuple[str, str]] = set()
         """Stream and source that have been asked and have not answered."""
         self.answers: dict[tuple[str, str], link.Probed] = {}
@@ -255,13 +257,16 @@ class Health:
         ears = [one.stream for one in self._conducts.values() if one.stream.has_ear]
         # What is played while something is recorded would be on the recording.
         if self._speaker is not None and self._speaker.present and ears and not self._recording():
-            check.loop = ""
-            self._speaker.check(ears[0], self._heard)
+            check.loop, check.ear = "", ears[0]
 
     def _go_on_checking(self, now_ns: int) -> None:
         check = self._check
         if check is None:
             return
+        if check.ear is not None and not check.awaited and self._speaker is not None:
+            # A microphone that has just been opened hears nothing for a moment: by now it delivers.
+            self._speaker.check(check.ear, self._heard)
+            check.ear = None
         over = now_ns - check.started_ns > CHECK_LONGEST_NS
         if not over and (check.awaited or not check.loop or self._examination is not None):
             return
