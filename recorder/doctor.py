@@ -169,10 +169,10 @@ def _source(found: Condition, name: str, track: str) -> Item:
     for one in sources:
         if not one.connected:
             faults.append(f"{name}_absent")
-        elif one.frames is None or not one.frames.get(track):
+        elif track == "audio" and found.loop == "heard":
+            pass  # it has just heard the loudspeaker, also if it was opened too late to deliver much before
+        elif one.frames is None or not one.frames.get(track) or (track == "audio" and _silent(one)):
             faults.append(f"{name}_silent")
-        elif track == "audio" and found.loop != "heard" and _silent(one):
-            faults.append("microphone_silent")  # of one that has just heard the loudspeaker nobody need ask
         faults += [code for code in one.impairments if (code == "sound_silent") == (track == "audio")]
     return _item(name, faults)
 

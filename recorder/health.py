@@ -40,9 +40,9 @@ CERTIFICATE_AFTER_NS: Final = 30_000_000_000
 """Not at once: a press at power-on is to be recorded first."""
 CERTIFICATE_EVERY_NS: Final = 86_400_000_000_000
 ANNOUNCED_NS: Final = 15_000_000_000
-"""For so long after a start the announcement has the word."""
+"""For so long after a start, of the device or of a session, the announcement has the word."""
 PROBE_MS: Final = 3000
-CHECK_LONGEST_NS: Final = 15_000_000_000
+CHECK_LONGEST_NS: Final = 20_000_000_000
 """A source or a voice that has not answered by then has failed its part of the check."""
 UPLINK_FRESH_NS: Final = 60_000_000_000
 """The uplink writes its status every five seconds."""
@@ -56,6 +56,8 @@ class _Check:
         self.started_ns = started_ns
         self.loop = loop
         """What came of the sound; ``""`` while it is awaited."""
+        self.ear: StreamRecorder | None = None
+        """Whose microphone is to hear the sound, as soon as the sources have answered."""
         self.awaited: set[tuple[str, str]] = set()
         """Stream and source that have been asked and have not answered."""
         self.answers: dict[tuple[str, str], link.Probed] = {}
@@ -89,7 +91,7 @@ class Health:
         self._uploads: Uploads | None = None
         self._certificate: tuple[str, int | None] = ("unknown", None)
         self._examination: Examination | None = None
-        now_ns = clock.boottime_ns()
+        now_ns = self._began_ns = clock.boottime_ns()
         self._due_ns = {"room": now_ns, "uploads": now_ns, "certificate": now_ns + CERTIFICATE_AFTER_NS}
         self._check: _Check | None = None
         self._checks = 0
@@ -156,8 +158,10 @@ class Health:
         if self._is_due("uploads", now_ns, UPLOADS_EVERY_NS):
             self._look_at_uploads()
         newest = recording[-1].stream.session if recording else None
-        if newest is not None and now_ns - newest.zero_boottime_ns < ANNOUNCED_NS:
-            return  # the party is told first
+        # The party is told first, also where the device is switched on to record at once.
+        begun_ns = self._began_ns if newest is None else newest.zero_boottime_ns
+        if now_ns - begun_ns < ANNOUNCED_NS:
+            return
         now = self._clock.now()
         facts = Facts(
             recording=bool(recording),
@@ -253,13 +257,16 @@ class Health:
         ears = [one.stream for one in self._conducts.values() if one.stream.has_ear]
         # What is played while something is recorded would be on the recording.
         if self._speaker is not None and self._speaker.present and ears and not self._recording():
-            check.loop = ""
-            self._speaker.check(ears[0], self._heard)
+            check.loop, check.ear = "", ears[0]
 
     def _go_on_checking(self, now_ns: int) -> None:
         check = self._check
         if check is None:
             return
+        if check.ear is not None and not check.awaited and self._speaker is not None:
+            # A microphone that has just been opened hears nothing for a moment: by now it delivers.
+            self._speaker.check(check.ear, self._heard)
+            check.ear = None
         over = now_ns - check.started_ns > CHECK_LONGEST_NS
         if not over and (check.awaited or not check.loop or self._examination is not None):
             return

@@ -28,6 +28,7 @@ DAY_NS = 86_400 * SECOND_NS
 NOW_NS = 1_790_000_000 * SECOND_NS
 CAMERA = Source("body/camera", ("video",), connected=True, frames={"video": 75})
 MICROPHONE = Source("body/microphone", ("audio",), connected=True, frames={"audio": 140}, peak_millibels=-2500)
+DEAD = MICROPHONE._replace(frames={})
 STILL = MICROPHONE._replace(peak_millibels=-9000)
 FIT = Condition(
     room=Room(PLENTY, 300, 500_000, measured=True),
@@ -88,7 +89,7 @@ def test_a_fit_device_passes_in_both_languages() -> None:
         ("camera", {"sources": (CAMERA._replace(impairments=("lens_blocked",)), MICROPHONE)}, "lens_blocked", "fail"),
         ("camera", {"sources": (CAMERA._replace(impairments=("picture_dark",)), MICROPHONE)}, "picture_dark", "warn"),
         ("microphone", {"sources": (CAMERA, MICROPHONE._replace(connected=False))}, "microphone_absent", "fail"),
-        ("microphone", {"sources": (CAMERA, MICROPHONE._replace(frames={}))}, "microphone_silent", "fail"),
+        ("microphone", {"sources": (CAMERA, DEAD), "loop": "not-checked"}, "microphone_silent", "fail"),
         ("microphone", {"sources": (CAMERA, STILL), "loop": "not-checked"}, "microphone_silent", "fail"),
         ("microphone", {"sources": (CAMERA, STILL)}, None, "pass"),
         ("microphone", {"sources": (CAMERA, MICROPHONE._replace(peak_millibels=None))}, None, "pass"),
