@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from recorder.evidence.statements import Attestation, Withholding
     from recorder.evidence.timeline import Timeline
 
-RENDERER: Final = "liuhen-report/2"
+RENDERER: Final = "liuhen-report/3"
 """Changes whenever another byte would come out of the same records, the film's subtitle included."""
 _STATED: Final = re.compile(rb'"renderer"\s*:\s*"([ -~]{1,64}?)"')
 PAGE_NAME: Final = "请先打开.html"
