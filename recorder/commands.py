@@ -43,6 +43,9 @@ STATES = {
 POSITIONS = {"fix": ("已定位", "found"), "no-fix": ("尚未定位", "not found yet"), "no-gpsd": ("无", "no gpsd")}
 CLOCKS = {"synchronised": ("已校准", "synchronised"), "holdover": ("守时", "holdover"), "unset": ("未校准", "unset")}
 
+_MINUTES_SHOWN = 600
+"""From so many on, hours are told."""
+
 
 @click.command()
 @CONFIG
@@ -282,7 +285,10 @@ def _say_health(config: DeviceConfig, answer: dict[str, Any]) -> None:
     room, waiting, position = answer["storage"], answer["hand_over"], answer["position"]
     if room is not None:
         minutes = room["minutes"]
-        _say(config, f"  约可再记录 {minutes} 分钟", f"  Room for about {minutes} minutes of recording")
+        if minutes < _MINUTES_SHOWN:
+            _say(config, f"  约可再记录 {minutes} 分钟", f"  Room for about {minutes} minutes of recording")
+        else:
+            _say(config, f"  约可再记录 {minutes // 60} 小时", f"  Room for about {minutes // 60} hours of recording")
     if waiting is not None and waiting["pending"]:
         pending, late = waiting["pending"], waiting["overdue"] + waiting["overdue_return"]
         _say(
