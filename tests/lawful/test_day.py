@@ -90,6 +90,11 @@ class Day:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def waiting(self, how: str) -> int | None:
+        """Return how many recordings wait on the device in this way, as it says itself."""
+        found = self.site.ask("status")["hand_over"]
+        return None if found is None else found[how]
+
     def known(self, session: str) -> dict[str, Any]:
         """Return what the store knows of a session, from records alone."""
         found = [one for one in self.central("sessions") if one["session"] == session]
@@ -109,6 +114,9 @@ def day(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Day]:
 @pytest.mark.rule("R12")
 def test_a_day_on_duty(day: Day) -> None:
     field, site = day.field, day.site
+    # Before duty.
+    checked = liuhen("doctor", "--config", site.device_config)
+    assert checked.returncode in (0, 1), checked.stdout
     # Three inspections: a power cut, trade secrets, a refusal to sign.
     cut = day.inspection("cut")
     field.film(3)
@@ -125,6 +133,8 @@ def test_a_day_on_duty(day: Day) -> None:
     field.film(1)
     field.end("moved")
 
+    (opened,) = field.bodies(secret, records.SessionOpen)
+    assert opened.checked in ("pass", "warn")
     gaps = [one for one in field.bodies(cut, records.Gap) if one.cause == "power"]
     assert {track for gap in gaps for track in gap.tracks} == {"video", "audio"}
     for gap in gaps:
@@ -162,8 +172,11 @@ def test_a_trip_from_which_nothing_can_be_handed_over_in_time(day: Day) -> None:
     assert site.uplink.stop() == 0
     assert day.known(far)["files_missing"] > 0
     day.off(hours=22)
-    assert day.known(far)["soon_late"] is (day.agency not in DEFERS)
+    late = 0 if day.agency in DEFERS else 1
+    assert day.known(far)["soon_late"] is (late > 0)
+    site.wait_for(lambda: day.waiting("soon") == late, "the device says what must be handed over soon")
     day.off(hours=8)
+    site.wait_for(lambda: day.waiting("overdue") == late, "the device says what is overdue")
     found = day.known(far)
     assert found["late"] is (day.agency not in DEFERS), found
     assert found["hand_over"] == ("deferred" if day.agency in DEFERS else "late")
