@@ -14,7 +14,7 @@ from recorder.evidence import details as particulars
 from recorder.evidence import faults, records
 from recorder.photos import Photos
 from recorder.session import Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
-from recorder.stream import UNKEPT_ENDS
+from recorder.stream import NOT_OPENED, UNKEPT_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -333,6 +333,9 @@ class Conduct:
         now = self._clock.boottime_ns()
         while self.stream.closed:
             session, reason = self.stream.closed.pop(0)
+            if reason == NOT_OPENED:
+                self._obey(self._rules.never_opened(session))
+                continue
             if session == self._photo_session:
                 self._photo_session = None
                 self._closed(self, session, reason)

@@ -65,6 +65,8 @@ LISTENING_KINDS: Final = ("pyaudio",)
 CHECK_HOLDS_NS: Final = 86_400_000_000_000
 """A session names the check before duty of the day before it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
+NOT_OPENED: Final = "not-opened"
+"""In place of the reason why a session was closed: there was no room even for its first record."""
 UNKEPT_ENDS: Final = ("unsuitable", "adjourned")
 """After these, what comes is not to be recorded: no pictures are kept of it for the next recording either."""
 TRACKS_OF: Final = {"audio": ("audio",), "photo": ()}
@@ -524,7 +526,11 @@ class StreamRecorder:
             slot.started = slot.has_init = slot.flows = False
         if self._next is not None:
             (session_id, order, next_ending), self._next = self._next, None
-            self._open(session_id, order)
+            try:
+                self._open(session_id, order)
+            except DiskFullError:
+                self.closed.append((session_id, NOT_OPENED))
+                raise
             if next_ending is not None:
                 self.end(next_ending.reason, next_ending.closed_by, statement=next_ending.statement)
 
