@@ -6,6 +6,7 @@ Every method may raise :class:`recorder.spool.errors.DiskFullError`: there was n
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from recorder import lawful
@@ -115,6 +116,8 @@ class Conduct:
         self._photo_due = False
         self._photo_until_ns = 0
         self._closed = closed
+        self._awaited: list[Callable[[], None]] = []
+        """What is for the session that begins when the one before is closed, in order."""
 
     @property
     def state(self) -> State:
@@ -206,8 +209,8 @@ class Conduct:
         if matter is None:
             matter = self._shown_matter()
         self._obey(self._rules.start(now, trigger, matter, mode))
-        if details is not None and self._recording():
-            self.add_details(details, when="start")
+        if details is not None and self.session is not None:
+            self._for_session(lambda: self.add_details(details, when="start"))
 
     def press(self, trigger: str, at_ns: int | None = None) -> None:
         """Press the button shortly: what it means depends on the state, and always keeps recording.
@@ -342,7 +345,27 @@ class Conduct:
                 continue
             self._obey(self._rules.closed(session, reason, now))
             self._closed(self, session, reason)
+        if self._awaited and not self._begins_later():
+            awaited, self._awaited = self._awaited, []
+            for what in awaited if self.stream.session is not None else ():
+                what()
         return now
+
+    def _begins_later(self) -> bool:
+        """Tell whether the session that the rules speak of begins when another one has been closed."""
+        open_now = self.stream.session
+        return open_now is not None and self.session is not None and self.session != open_now.id
+
+    def _for_session(self, what: Callable[[], None]) -> None:
+        """Do what concerns the session that the rules speak of: now, or as soon as it begins."""
+        if self._begins_later():
+            self._awaited.append(what)
+        else:
+            what()
+
+    def _close(self, order: Close) -> None:
+        if self._recording() or self._begins_later():  # else a full disk has ordered its end already
+            self.stream.end(order.reason, order.closed_by, statement=order.statement)
 
     def _set_quiet(self, matter: str | None) -> None:
         self._speaker.set_quiet(self.stream, quiet=self.agency.duty(matter).quiet)
@@ -359,13 +382,14 @@ class Conduct:
             if isinstance(order, Open):
                 self._open(order)
             elif isinstance(order, Close):
-                self.stream.end(order.reason, order.closed_by, statement=order.statement)
+                close = partial(self._close, order)
+                self._for_session(close) if self._awaited else close()
             elif isinstance(order, Interrupt):
-                self.stream.interrupt(order.cause)
+                self._for_session(partial(self.stream.interrupt, order.cause))
             elif isinstance(order, GoOn):
-                self.stream.go_on()
+                self._for_session(self.stream.go_on)
             elif isinstance(order, Sign):
-                self.stream.sign([order.body])
+                self._for_session(partial(self.stream.sign, [order.body]))
             elif isinstance(order, Say):
                 self._speaker.say(self.stream, order.text, order.arguments)
             elif isinstance(order, Cue):

@@ -8,7 +8,8 @@ import pytest
 
 from recorder.conduct import Conduct
 from recorder.evidence import policy as policies
-from recorder.evidence.records import SessionOpen
+from recorder.evidence.details import SessionDetails
+from recorder.evidence.records import Details, Marker, NotRecorded, SessionClose, SessionOpen
 from recorder.session import State
 from recorder.spool.errors import DiskFullError
 from tests.support.commands import ROOT
@@ -98,6 +99,68 @@ def test_a_next_session_without_room_leaves_a_stream_that_can_start_again(post: 
     opened = post.bench.bodies(SessionOpen)
     assert len(opened) == 2
     assert opened[1].linked_session == next(iter(post.closed))[0]
+
+
+@pytest.mark.rule("R10")
+def test_unsuitable_content_right_after_a_new_start_stops_the_new_session(post: Post) -> None:
+    post.record()
+    post.end()
+    post.conduct.press("button")  # while the source flushes
+    session = post.conduct.session
+    post.conduct.unsuitable("other_unsuitable")
+    post.conduct.spoken("say.end.unsuitable")
+    assert post.conduct.state is State.UNSUITABLE
+    post.tick(4)
+    post.tick()
+    assert post.bench.stream.session is not None
+    assert post.bench.stream.session.id == session
+    assert post.bench.stream.session.off == "unsuitable"
+    (begins,) = [one for one in post.bench.records() if isinstance(one.body, NotRecorded)]
+    assert begins.session == session
+    post.conduct.press("button")
+    for _ in range(16):
+        post.tick()
+    assert post.bench.stream.session.off is None
+
+
+@pytest.mark.rule("R6")
+def test_what_is_stated_and_marked_at_a_quick_start_is_in_the_new_session(post: Post) -> None:
+    post.record()
+    post.end()
+    post.conduct.start("command", details=SessionDetails(author="SZ-1", place="A street"))
+    session = post.conduct.session
+    post.conduct.mark("important")
+    for _ in range(16):
+        post.tick()
+    assert [one.session for one in post.bench.records() if isinstance(one.body, Details)] == [session]
+    assert [one.session for one in post.bench.records() if isinstance(one.body, Marker)] == [session]
+
+
+def test_a_quick_start_that_must_end_at_once_keeps_what_was_said_of_it(post: Post) -> None:
+    post.record()
+    post.end()
+    post.conduct.press("button")
+    session = post.conduct.session
+    post.conduct.mark("important")
+    post.conduct.automatic("battery")
+    for _ in range(32):
+        post.tick()
+    closes = [one for one in post.bench.records() if isinstance(one.body, SessionClose)]
+    assert [one.body.reason for one in closes] == ["done", "battery"]
+    assert [one.session for one in post.bench.records() if isinstance(one.body, Marker)] == [session]
+    assert post.conduct.state is State.IDLE
+
+
+@pytest.mark.parametrize("reason", ["battery", "shutdown"])
+def test_the_device_may_end_what_a_full_disk_has_ended_already(post: Post, reason: str) -> None:
+    post.record()
+    append, post.bench.spool.append = post.bench.spool.append, _full  # type: ignore[method-assign,assignment]
+    post.bench.stream.disk_full()
+    post.conduct.automatic(reason)
+    post.bench.spool.append = append  # type: ignore[method-assign]
+    post.tick()
+    assert [close.reason for close in post.bench.bodies(SessionClose)] == ["storage"]
+    assert post.conduct.state is State.IDLE
 
 
 def _full(*_arguments: object) -> list[Record]:
