@@ -14,7 +14,7 @@ from recorder.control import RefusedError
 from recorder.evidence import details as particulars
 from recorder.evidence import faults, records
 from recorder.photos import Photos
-from recorder.session import Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
+from recorder.session import ENDS, Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
 from recorder.stream import NOT_OPENED, UNKEPT_ENDS
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Conduct:
         self.photos = Photos(stream, clock, self._photo_failed)
         self._photo_session: bytes | None = None
         """Photographs out of a session have one of their own, which the rules of a recording do not know."""
-        self._photo_due = False
+        self._photo_due: Open | None = None
         self._photo_until_ns = 0
         self._closed = closed
         self._awaited: list[Callable[[], None]] = []
@@ -189,6 +189,7 @@ class Conduct:
 
     def automatic(self, reason: str) -> None:
         """The device itself must end: ``battery``, ``storage``, ``fault`` or ``shutdown``."""
+        self._photo_due = None
         self._end_photos(reason)
         self._obey(self._rules.automatic(self._look(), reason))
 
@@ -229,7 +230,7 @@ class Conduct:
         Raises:
             RefusedError: nothing is being recorded, an unknown reason, or no statement that the work is over.
         """
-        if self._end_photos(reason):
+        if reason in ENDS and self._end_photos(reason):
             return
         now = self._look()
         self._ask(lambda: self._rules.end(now, reason, statement=statement, by=by))
@@ -252,8 +253,11 @@ class Conduct:
         now = self._look()
         self._ask(lambda: self._rules.mark(now, marker))
 
-    def photo(self, trigger: str, matter: str | None = None) -> bytes:
-        """Take a photograph (R1): part of the session that is open, else of one of its own; return that session's id.
+    def photo(self, trigger: str, matter: str | None = None) -> bytes | None:
+        """Take a photograph (R1): part of the session that is open, else of one of its own.
+
+        Returns:
+            That session's id; None while the one before is still being closed.
 
         Raises:
             RefusedError: there is no camera, or recording is off as the rules require.
@@ -267,12 +271,9 @@ class Conduct:
                 "Recording is off as the rules require: no photograph is taken. A press goes on recording.",
             )
         self.photos.camera()
-        self._photo_until_ns = now + PHOTO_SESSION_NS
-        if self._photo_session is None and (session is None or session.ending is not None) and self.session is None:
-            self._photo_session = self.stream.open_session(Open(trigger, matter, mode="photo"))
-        self._photo_due = True
+        self._photo_due = Open(trigger, matter, mode="photo")
         self._look_after_photos(now)
-        return self._photo_session or self.session or bytes(16)
+        return self._photo_session or (self.session if self._recording() else None)
 
     def add_details(self, stated: SessionDetails, *, when: str = "during", author: str = "officer") -> None:
         """Put particulars on record (R2, R6): a file of their own; the record beside it tells nothing personal.
@@ -307,9 +308,17 @@ class Conduct:
     def _look_after_photos(self, now_ns: int) -> None:
         """Ask for what is due as soon as its session is open, and end a session for photographs when it is over."""
         session = self.stream.session
-        if self._photo_due and session is not None and session.ending is None:
-            self._photo_due = False
-            self.photos.ask()
+        if self._photo_due is not None:
+            if session is None and self.session is None:
+                self._photo_until_ns = now_ns + PHOTO_SESSION_NS
+                order, self._photo_due = self._photo_due, None
+                self._photo_session = self.stream.open_session(order)
+                self.photos.ask()
+            elif session is not None and session.ending is None:
+                self._photo_due, self._photo_until_ns = None, now_ns + PHOTO_SESSION_NS
+                if session.off is None:
+                    self.photos.ask()
+            session = self.stream.session
         if self._photo_session is None or session is None or session.id != self._photo_session:
             return
         if now_ns >= self._photo_until_ns and not self.photos.waiting and session.ending is None:

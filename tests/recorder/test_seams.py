@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recorder.conduct import Conduct
+from recorder.control import RefusedError
 from recorder.evidence import policy as policies
 from recorder.evidence.details import SessionDetails
 from recorder.evidence.records import Details, Marker, NotRecorded, SessionClose, SessionOpen
 from recorder.session import State
+from recorder.source import link
 from recorder.spool.errors import DiskFullError
 from tests.support.commands import ROOT
 from tests.support.spools import make_site
@@ -54,6 +56,8 @@ class Post:
     def tick(self, seconds: float = 0.25) -> None:
         """As the daemon's loop does."""
         self.bench.clock.advance(seconds)
+        for slot in self.bench.stream.slots.values():
+            slot.heard_boottime_ns = self.bench.clock.boottime_ns()  # no test here is about sources that hang
         for action in (self.bench.stream.tick, self.conduct.tick):
             try:
                 action()
@@ -168,6 +172,41 @@ def _full(*_arguments: object) -> list[Record]:
 
 
 # -- photographs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("R1")
+def test_a_photograph_asked_for_while_a_session_is_closed_is_taken_soon(post: Post) -> None:
+    line = post.record()
+    post.end()
+    post.conduct.photo("command")
+    line.far.ended()  # type: ignore[attr-defined]
+    post.bench.take(line)  # type: ignore[arg-type]
+    post.tick()
+    post.tick()
+    assert [opened.mode for opened in post.bench.bodies(SessionOpen)] == ["video", "photo"]
+    assert [one for one in line.far.told() if isinstance(one, link.Take)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.rule("R1")
+def test_a_camera_that_is_lost_before_its_photograph_is_asked_for_harms_nothing(post: Post) -> None:
+    line = post.record()
+    post.end()
+    post.conduct.press("button")  # the next one, while the source flushes
+    post.conduct.photo("command")
+    post.bench.stream.lost(line.slot, "gone")  # type: ignore[attr-defined]
+    for _ in range(16):
+        post.tick()
+    assert post.conduct.state is State.RECORDING
+    assert post.bench.stream.session is not None
+
+
+def test_a_session_of_photographs_ends_only_for_a_reason_that_there_is(post: Post) -> None:
+    post.bench.connect("camera")
+    post.conduct.photo("command")
+    with pytest.raises(RefusedError):
+        post.conduct.end("because of 张三 " * 1000, statement=True, by="command")
+    post.conduct.end("done", statement=True, by="command")
+    assert [close.reason for close in post.bench.bodies(SessionClose)] == ["done"]
 
 
 # -- the pre-event buffer --------------------------------------------------------------------------------------------
