@@ -157,7 +157,8 @@ class Conduct:
         now = self._clock.now()
         last = lawful.last_ended(self._spool, self.stream.number, now)
         self._rules.remember(last)
-        if last is not None and last.reason in UNKEPT_ENDS:
+        # One that had an interval of unsuitable content may have ended in it.
+        if last is not None and (last.reason in UNKEPT_ENDS or last.detail is not None):
             self.stream.keep_no_past()
         if found is None:
             return

@@ -474,7 +474,8 @@ class StreamRecorder:
             session: the one that is open.
             keep: whether pictures may be kept from now on, for the recording that comes next.
         """
-        keep = keep and self._pre_event_ns > 0
+        # In an interval of unsuitable content nothing is kept either, whatever ends it.
+        keep = keep and self._pre_event_ns > 0 and session.off is None
         self._ended_boottime_ns = self._clock.boottime_ns() if keep else None
         if session.off is not None and not session.off_complete:
             self._ended_boottime_ns = None

@@ -212,6 +212,60 @@ def test_a_session_of_photographs_ends_only_for_a_reason_that_there_is(post: Pos
 # -- the pre-event buffer --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("R10")
+@pytest.mark.parametrize("reason", ["battery", "done"])
+def test_what_ends_in_an_interval_leaves_nothing_kept_before_the_next_press(tmp_path: Path, reason: str) -> None:
+    post = Post(tmp_path / "site", pre_event_ns=10 * S)
+    line = post.record()
+    post.conduct.unsuitable("other_unsuitable")
+    post.conduct.spoken("say.end.unsuitable")
+    line.far.ended()  # type: ignore[attr-defined]
+    post.bench.take(line)  # type: ignore[arg-type]
+    post.tick(30)
+    if reason == "done":
+        post.conduct.end("done", statement=True, by="command")
+    else:
+        post.conduct.automatic(reason)
+    post.tick(30)
+    stops = [one for one in line.far.told() if isinstance(one, link.Stop)]  # type: ignore[attr-defined]
+    assert [stop.keep_ns for stop in stops] == [0, 0]
+    post.conduct.press("button")
+    assert post.bench.bodies(SessionOpen)[-1].pre_event_ns == 0
+
+
+@pytest.mark.rule("R10")
+def test_a_crash_in_an_interval_that_ends_the_session_leaves_nothing_kept(tmp_path: Path) -> None:
+    post = Post(tmp_path / "site", pre_event_ns=10 * S)
+    line = post.record()
+    for _ in range(8):
+        line.far.fragment()  # type: ignore[attr-defined]
+        post.bench.take(line)  # type: ignore[arg-type]
+        post.tick(0.5)
+    post.conduct.unsuitable("other_unsuitable")
+    post.conduct.spoken("say.end.unsuitable")
+    line.far.ended()  # type: ignore[attr-defined]
+    post.bench.take(line)  # type: ignore[arg-type]
+    post.bench.spool.close()
+    post.bench.clock.reboot()
+    post.bench.clock.advance(3600)
+    post.bench.start()
+    conduct = Conduct(
+        post.bench.stream,
+        policies.parse(POLICY.read_bytes()),
+        post.bench.spool,
+        post.bench.clock,
+        post.tongue,
+        lambda *_: None,
+    )
+    conduct.recovered(None)
+    camera = post.bench.connect("camera")
+    welcome = next(one for one in camera.far.told() if isinstance(one, link.Welcome))
+    assert welcome.keep_ns == 0
+    post.bench.clock.advance(30)
+    conduct.press("button")
+    assert post.bench.bodies(SessionOpen)[-1].pre_event_ns == 0
+
+
 def _moving(clock: object) -> object:
     def boottime_ns() -> int:
         clock.boot_ns += 1000  # type: ignore[attr-defined]
