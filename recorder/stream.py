@@ -62,6 +62,8 @@ MAX_CAUSE: Final = 40
 """Longest id of a cause, in characters."""
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
+PAST_SHORTEST_NS: Final = 1_000_000_000
+"""Of less before a press no picture could be shown: the recording begins at the press."""
 CHECK_HOLDS_NS: Final = 86_400_000_000_000
 """A session names the check before duty of the day before it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
@@ -280,7 +282,8 @@ class StreamRecorder:
     def _past_ns(self, now_ns: int) -> int:
         """Return for how long pictures may have been kept that the recording begins with."""
         since_ns = self._ended_boottime_ns
-        return 0 if since_ns is None else min(self._pre_event_ns, max(now_ns - since_ns, 0))
+        kept_ns = 0 if since_ns is None else min(self._pre_event_ns, now_ns - since_ns)
+        return kept_ns if kept_ns >= PAST_SHORTEST_NS else 0
 
     def _checked_today(self) -> tuple[str | None, int | None]:
         if self.checked is None or not 0 <= self._clock.now().utc_ns - self.checked[1] < CHECK_HOLDS_NS:

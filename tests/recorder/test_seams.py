@@ -266,6 +266,19 @@ def test_a_crash_in_an_interval_that_ends_the_session_leaves_nothing_kept(tmp_pa
     assert post.bench.bodies(SessionOpen)[-1].pre_event_ns == 0
 
 
+@pytest.mark.rule("R3")
+def test_a_recording_right_behind_photographs_does_not_claim_a_past(tmp_path: Path) -> None:
+    post = Post(tmp_path / "site", pre_event_ns=10 * S)
+    post.bench.connect("camera")
+    post.tick(60)
+    post.conduct.photo("command")
+    post.tick(5)
+    post.bench.clock.boottime_ns = _moving(post.bench.clock)  # type: ignore[method-assign]
+    post.conduct.press("button")
+    assert post.bench.bodies(SessionOpen)[-1].mode == "video"
+    assert post.bench.bodies(SessionOpen)[-1].pre_event_ns == 0
+
+
 def _moving(clock: object) -> object:
     def boottime_ns() -> int:
         clock.boot_ns += 1000  # type: ignore[attr-defined]
