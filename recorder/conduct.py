@@ -204,6 +204,7 @@ class Conduct:
         mode: str | None = None,
     ) -> None:
         """Begin to record; in a session it is a press like any other."""
+        self.stream.close_what_waits()
         self._end_photos("done")
         now = self._look()
         if matter is None and details is not None:
@@ -219,6 +220,7 @@ class Conduct:
 
         ``at_ns`` is when it was pressed on the boot-time clock, where that is known better than by now.
         """
+        self.stream.close_what_waits()
         now = self._look()
         if self.state is State.IDLE:
             self.start(trigger)

@@ -618,6 +618,11 @@ class StreamRecorder:
                 log.error("stream %s: its end waits to be signed: %s", self.section.name, error)  # noqa: TRY400
             session.waits_for_room = True
 
+    def close_what_waits(self) -> None:
+        """Try again to sign the end of a session that had no room for it; what begins now is another one."""
+        if self.session is not None and self.session.waits_for_room:
+            self.disk_full()
+
     def _unfinished(self, session: Session, end_boottime_ns: int) -> dict[str, tuple[int, int]]:
         """Tracks that had stopped, or never came, by the end of the session."""
         ends = self._ends(session)

@@ -155,6 +155,22 @@ def test_a_quick_start_that_must_end_at_once_keeps_what_was_said_of_it(post: Pos
     assert post.conduct.state is State.IDLE
 
 
+def test_a_press_when_a_full_disk_has_room_again_begins_a_session(post: Post) -> None:
+    post.record()
+    stream = post.bench.stream
+    append, post.bench.spool.append = post.bench.spool.append, _full  # type: ignore[method-assign,assignment]
+    stream.disk_full()
+    assert stream.session is not None
+    assert stream.session.waits_for_room
+    post.bench.spool.append = append  # type: ignore[method-assign]
+    post.conduct.press("button")
+    post.tick()
+    assert len(post.bench.bodies(SessionOpen)) == 2
+    assert post.conduct.state is State.RECORDING
+    assert stream.session is not None
+    assert not stream.session.waits_for_room
+
+
 @pytest.mark.parametrize("reason", ["battery", "shutdown"])
 def test_the_device_may_end_what_a_full_disk_has_ended_already(post: Post, reason: str) -> None:
     post.record()
