@@ -140,6 +140,8 @@ class Session:
     matter: str | None = None
     ending: Ending | None = None
     """Once the end has been ordered."""
+    from_boottime_ns: int = 0
+    """When it went on after it had been off: what a source took before is not recorded."""
     off: str | None = None
     """Why nothing is to be recorded now."""
     off_complete: bool = False
@@ -379,7 +381,8 @@ class StreamRecorder:
     def _go_on(self, session: Session) -> None:
         log.info("stream %s: session %s is recorded again", self.section.name, session.id.hex()[:8])
         session.off, session.off_complete, session.go_on_due = None, False, False
-        session.gather_until_ns = self._clock.boottime_ns() + GATHER_NS
+        session.from_boottime_ns = self._clock.boottime_ns()
+        session.gather_until_ns = session.from_boottime_ns + GATHER_NS
         session.assembler.expect_holes(self.tracks)
         self._suffer(self.impairments.opened(self._clock.boottime_ns(), self._recorded()))
         for slot in self.slots.values():
@@ -687,6 +690,7 @@ class StreamRecorder:
                 track_ids=track_ids,
                 wait_ms=GATHER_NS // 2_000_000,
                 past_ns=past_ns,
+                from_boottime_ns=session.from_boottime_ns,
             ),
         )
 

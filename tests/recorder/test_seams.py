@@ -304,3 +304,17 @@ def _moving(clock: object) -> object:
 
 
 # -- going on --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("R10")
+def test_going_on_tells_the_sources_to_send_nothing_from_the_interval(post: Post) -> None:
+    line = post.record()
+    post.conduct.unsuitable("other_unsuitable")
+    post.conduct.spoken("say.end.unsuitable")
+    line.far.ended()  # type: ignore[attr-defined]
+    post.bench.take(line)  # type: ignore[arg-type]
+    post.tick(30)
+    pressed = post.bench.clock.boottime_ns()
+    post.conduct.press("button")
+    start = [one for one in line.far.told() if isinstance(one, link.Start)][-1]  # type: ignore[attr-defined]
+    assert start.from_boottime_ns == pressed
