@@ -144,6 +144,12 @@ class Conduct:
         """The session that particulars can be added to now."""
         return self.stream.session.id if self._recording() and self.stream.session is not None else None
 
+    @property
+    def off(self) -> bool:
+        """Whether an interval of unsuitable content is going on: nothing is recorded."""
+        session = self.stream.session
+        return self.state is State.UNSUITABLE or (session is not None and session.off is not None)
+
     def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
         self._speaker.cue(self.stream, text, arguments)
@@ -266,8 +272,7 @@ class Conduct:
             RefusedError: there is no camera, or recording is off as the rules require.
         """
         now = self._look()
-        session = self.stream.session
-        if self._rules.state is State.UNSUITABLE or (session is not None and session.off is not None):
+        if self.off:
             raise RefusedError(
                 "unsuitable",
                 "依规定停止记录期间不能拍照；按键恢复记录后再拍。",
