@@ -690,9 +690,14 @@ class StreamRecorder:
                 track_ids=track_ids,
                 wait_ms=GATHER_NS // 2_000_000,
                 past_ns=past_ns,
-                from_boottime_ns=session.from_boottime_ns,
+                # Only what is asked for the past is given from before the press.
+                from_boottime_ns=max(session.from_boottime_ns, 0 if past_ns else self._pressed_ns(session)),
             ),
         )
+
+    @staticmethod
+    def _pressed_ns(session: Session) -> int:
+        return session.zero_boottime_ns + session.begin_ns
 
     def received(self, slot: Slot, message: link.Message, payload: bytes) -> None:
         """Take one message of a source.

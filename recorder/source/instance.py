@@ -38,6 +38,8 @@ class Instance:
             start.zero_boottime_ns,
             start.wait_ms * 1_000_000,
             from_boottime_ns=start.from_boottime_ns,
+            # What is kept from before a press are pictures: sound that still waits here from then is not.
+            sound_from_boottime_ns=start.zero_boottime_ns + start.past_ns,
         )
         self._kept = Kept(KEEP_NS + start.past_ns)
         self._init_sent = False

@@ -154,7 +154,7 @@ class Muxer:
         1. With picture, the film begins with a key frame; frames before it are counted as ``before-key-frame``, and
            so is sound from before it. If sound has waited ``wait_for_picture_ns`` for one, it begins alone.
         2. Nothing from before media time zero, nor from before recording went on (``from_boottime_ns``), is in the film
-           (``before-zero``). Only decode times, which nobody sees,
+           (``before-zero``), and no sound from before ``sound_from_boottime_ns``. Only decode times, which nobody sees,
            may be moved up to it.
         3. A frame's duration is the time to the next one; over half a second it is a silence: the frame lasts as
            usual, and the next one begins a new fragment at its own time.
@@ -169,6 +169,7 @@ class Muxer:
         zero_boottime_ns: int,
         wait_for_picture_ns: int = MAX_LEAD_NS,
         from_boottime_ns: int = 0,
+        sound_from_boottime_ns: int = 0,
     ) -> None:
         self._tracks = {
             track: _Track(
@@ -176,7 +177,10 @@ class Muxer:
                 track_ids[track],
                 form.timescale,
                 ticks(zero_boottime_ns, form.timescale),
-                ticks(max(from_boottime_ns, zero_boottime_ns), form.timescale),
+                ticks(
+                    max(from_boottime_ns, zero_boottime_ns, sound_from_boottime_ns if track == "audio" else 0),
+                    form.timescale,
+                ),
             )
             for track, form in formats.items()
         }
