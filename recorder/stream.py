@@ -361,7 +361,10 @@ class StreamRecorder:
     def interrupt(self, cause: str) -> None:
         """Record nothing more until :meth:`go_on`: the sources flush what they hold and are stopped."""
         session = self.session
-        if session is None or session.ending is not None or session.off is not None:
+        if session is None or session.ending is not None:
+            return
+        if session.off is not None:
+            session.go_on_due = False  # it was to go on, and is not any more
             return
         self._stop_sources(session, keep=False)
         session.off, session.off_complete, session.go_on_due = cause, False, False

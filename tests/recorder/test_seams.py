@@ -318,3 +318,20 @@ def test_going_on_tells_the_sources_to_send_nothing_from_the_interval(post: Post
     post.conduct.press("button")
     start = [one for one in line.far.told() if isinstance(one, link.Start)][-1]  # type: ignore[attr-defined]
     assert start.from_boottime_ns == pressed
+
+
+@pytest.mark.rule("R10")
+def test_unsuitable_content_that_comes_again_while_the_sources_still_flush_is_off_all_the_same(post: Post) -> None:
+    post.record()
+    for _ in range(2):
+        post.conduct.unsuitable("other_unsuitable")
+        post.conduct.spoken("say.end.unsuitable")
+        assert post.conduct.state is State.UNSUITABLE
+        post.conduct.press("button")
+    post.conduct.unsuitable("other_unsuitable")
+    post.conduct.spoken("say.end.unsuitable")
+    for _ in range(16):
+        post.tick()
+    assert post.conduct.state is State.UNSUITABLE
+    assert post.bench.stream.session is not None
+    assert post.bench.stream.session.off == "unsuitable"
