@@ -231,7 +231,7 @@ class Conduct:
         if self.state is State.IDLE:
             self.start(trigger)
         else:
-            self._obey(self._rules.press(now, trigger, at_ns))
+            self._obey(self._rules.press(now, trigger, None if at_ns is None else min(at_ns, now)))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
         """Order the end; it comes after the grace.

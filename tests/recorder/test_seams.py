@@ -335,3 +335,10 @@ def test_unsuitable_content_that_comes_again_while_the_sources_still_flush_is_of
     assert post.conduct.state is State.UNSUITABLE
     assert post.bench.stream.session is not None
     assert post.bench.stream.session.off == "unsuitable"
+
+
+def test_a_panel_that_lives_in_the_future_marks_now(post: Post) -> None:
+    post.record()
+    post.conduct.press("button", (1 << 62) - 1)
+    (marker,) = post.bench.bodies(Marker)
+    assert marker.at_boottime_ns == post.bench.clock.boottime_ns()
