@@ -2,6 +2,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
+# Most tests wait for real processes: a few files at a time, also on two cores.
+TEST_PROCESSES ?= 3
 STAMP := $(VENV)/.installed
 # What running needs: the broker, the voice, and what PyAudio is built with.
 APT_RUN := ca-certificates espeak-ng gcc mosquitto openssl portaudio19-dev python3-dev python3-venv
@@ -30,7 +32,7 @@ demo: setup ## Record, send, receipt, free and prove a short session, all on thi
 	$(PY) -m tests.demo
 
 test: setup-test ## Run all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: setup ## Lint, format and types
 	$(VENV)/bin/ruff check .

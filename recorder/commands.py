@@ -136,7 +136,10 @@ def mark(config_path: Path, marker: str, **asked: Any) -> None:
     config, answer = ask_recorder(config_path, {"command": "mark", "marker": marker, **asked})
     number = asked["of"] if asked["of"] is not None else answer["number"]
     named = [texts.named("marker", marker, language) for language in texts.LANGUAGES]
-    _say(config, f"已标记：{named[0]}（第 {number} 号）。", f"Marked: {named[1]} (number {number}).")
+    if number is None:
+        _say(config, f"已标记：{named[0]}。", f"Marked: {named[1]}.")
+    else:
+        _say(config, f"已标记：{named[0]}（第 {number} 号）。", f"Marked: {named[1]} (number {number}).")
 
 
 @click.command()

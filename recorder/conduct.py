@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from recorder import lawful
@@ -14,8 +15,8 @@ from recorder.control import RefusedError
 from recorder.evidence import details as particulars
 from recorder.evidence import faults, records
 from recorder.photos import Photos
-from recorder.session import Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
-from recorder.stream import UNKEPT_ENDS
+from recorder.session import ENDS, Close, Cue, GoOn, Interrupt, NotAllowedError, Open, Say, SessionRules, Sign, State
+from recorder.stream import NOT_OPENED, UNKEPT_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,9 +118,11 @@ class Conduct:
         self.photos = Photos(stream, clock, self._photo_failed)
         self._photo_session: bytes | None = None
         """Photographs out of a session have one of their own, which the rules of a recording do not know."""
-        self._photo_due = False
+        self._photo_due: Open | None = None
         self._photo_until_ns = 0
         self._closed = closed
+        self._awaited: list[Callable[[], None]] = []
+        """What is for the session that begins when the one before is closed, in order."""
 
     @property
     def state(self) -> State:
@@ -146,6 +149,12 @@ class Conduct:
         """The session that particulars can be added to now."""
         return self.stream.session.id if self._recording() and self.stream.session is not None else None
 
+    @property
+    def off(self) -> bool:
+        """Whether an interval of unsuitable content is going on: nothing is recorded."""
+        session = self.stream.session
+        return self.state is State.UNSUITABLE or (session is not None and session.off is not None)
+
     def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
         self._speaker.cue(self.stream, text, arguments)
@@ -159,7 +168,8 @@ class Conduct:
         now = self._clock.now()
         last = lawful.last_ended(self._spool, self.stream.number, now)
         self._rules.remember(last)
-        if last is not None and last.reason in UNKEPT_ENDS:
+        # One that had an interval of unsuitable content may have ended in it.
+        if last is not None and (last.reason in UNKEPT_ENDS or last.detail is not None):
             self.stream.keep_no_past()
         if found is None:
             return
@@ -191,6 +201,7 @@ class Conduct:
 
     def automatic(self, reason: str) -> None:
         """The device itself must end: ``battery``, ``storage``, ``fault`` or ``shutdown``."""
+        self._photo_due = None
         self._end_photos(reason)
         self._obey(self._rules.automatic(self._look(), reason))
 
@@ -204,6 +215,7 @@ class Conduct:
         mode: str | None = None,
     ) -> None:
         """Begin to record; in a session it is a press like any other."""
+        self.stream.close_what_waits()
         self._end_photos("done")
         now = self._look()
         if matter is None and details is not None:
@@ -211,19 +223,20 @@ class Conduct:
         if matter is None:
             matter = self._shown_matter()
         self._obey(self._rules.start(now, trigger, matter, mode))
-        if details is not None and self._recording():
-            self.add_details(details, when="start")
+        if details is not None and self.session is not None:
+            self._for_session(lambda: self.add_details(details, when="start"))
 
     def press(self, trigger: str, at_ns: int | None = None) -> None:
         """Press the button shortly: what it means depends on the state, and always keeps recording.
 
         ``at_ns`` is when it was pressed on the boot-time clock, where that is known better than by now.
         """
+        self.stream.close_what_waits()
         now = self._look()
         if self.state is State.IDLE:
             self.start(trigger)
         else:
-            self._obey(self._rules.press(now, trigger, at_ns))
+            self._obey(self._rules.press(now, trigger, None if at_ns is None else min(at_ns, now)))
 
     def end(self, reason: str, *, statement: bool, by: str) -> None:
         """Order the end; it comes after the grace.
@@ -231,7 +244,7 @@ class Conduct:
         Raises:
             RefusedError: nothing is being recorded, an unknown reason, or no statement that the work is over.
         """
-        if self._end_photos(reason):
+        if reason in ENDS and self._end_photos(reason):
             return
         now = self._look()
         self._ask(lambda: self._rules.end(now, reason, statement=statement, by=by))
@@ -245,15 +258,18 @@ class Conduct:
         now = self._look()
         self._ask(lambda: self._rules.unsuitable(now, reason))
 
-    def mark(self, marker: str) -> int:
-        """Point out a moment; return the number of its record, by which its kind can be told later.
+    def mark(self, marker: str) -> int | None:
+        """Point out a moment.
+
+        Returns:
+            The number of its record, by which its kind can be told later; None where it waits for its session to begin.
 
         Raises:
             RefusedError: nothing is being recorded.
         """
         now = self._look()
         self._ask(lambda: self._rules.mark(now, marker))
-        return self.moments[-1][0]
+        return self.moments[-1][0] if self.moments else None
 
     def classify(self, marker: str, sequence: int, author: str) -> None:
         """Say later what a moment was that was only pointed out: the earlier marker stays, this one stands beside it.
@@ -269,27 +285,26 @@ class Conduct:
         self.add_details(particulars.SessionDetails(author=author))
         self.stream.sign([classified(moment, marker, sequence)])
 
-    def photo(self, trigger: str, matter: str | None = None) -> bytes:
-        """Take a photograph (R1): part of the session that is open, else of one of its own; return that session's id.
+    def photo(self, trigger: str, matter: str | None = None) -> bytes | None:
+        """Take a photograph (R1): part of the session that is open, else of one of its own.
+
+        Returns:
+            That session's id; None while the one before is still being closed.
 
         Raises:
             RefusedError: there is no camera, or recording is off as the rules require.
         """
         now = self._look()
-        session = self.stream.session
-        if self._rules.state is State.UNSUITABLE or (session is not None and session.off is not None):
+        if self.off:
             raise RefusedError(
                 "unsuitable",
                 "依规定停止记录期间不能拍照；按键恢复记录后再拍。",
                 "Recording is off as the rules require: no photograph is taken. A press goes on recording.",
             )
         self.photos.camera()
-        self._photo_until_ns = now + PHOTO_SESSION_NS
-        if self._photo_session is None and (session is None or session.ending is not None) and self.session is None:
-            self._photo_session = self.stream.open_session(Open(trigger, matter, mode="photo"))
-        self._photo_due = True
+        self._photo_due = Open(trigger, matter, mode="photo")
         self._look_after_photos(now)
-        return self._photo_session or self.session or bytes(16)
+        return self._photo_session or (self.session if self._recording() else None)
 
     def add_details(self, stated: SessionDetails, *, when: str = "during", author: str = "officer") -> None:
         """Put particulars on record (R2, R6): a file of their own; the record beside it tells nothing personal.
@@ -324,9 +339,17 @@ class Conduct:
     def _look_after_photos(self, now_ns: int) -> None:
         """Ask for what is due as soon as its session is open, and end a session for photographs when it is over."""
         session = self.stream.session
-        if self._photo_due and session is not None and session.ending is None:
-            self._photo_due = False
-            self.photos.ask()
+        if self._photo_due is not None:
+            if session is None and self.session is None:
+                self._photo_until_ns = now_ns + PHOTO_SESSION_NS
+                order, self._photo_due = self._photo_due, None
+                self._photo_session = self.stream.open_session(order)
+                self.photos.ask()
+            elif session is not None and session.ending is None:
+                self._photo_due, self._photo_until_ns = None, now_ns + PHOTO_SESSION_NS
+                if session.off is None:
+                    self.photos.ask()
+            session = self.stream.session
         if self._photo_session is None or session is None or session.id != self._photo_session:
             return
         if now_ns >= self._photo_until_ns and not self.photos.waiting and session.ending is None:
@@ -353,13 +376,36 @@ class Conduct:
         now = self._clock.boottime_ns()
         while self.stream.closed:
             session, reason = self.stream.closed.pop(0)
+            if reason == NOT_OPENED:
+                self._obey(self._rules.never_opened(session))
+                continue
             if session == self._photo_session:
                 self._photo_session = None
                 self._closed(self, session, reason)
                 continue
             self._obey(self._rules.closed(session, reason, now))
             self._closed(self, session, reason)
+        if self._awaited and not self._begins_later():
+            awaited, self._awaited = self._awaited, []
+            for what in awaited if self.stream.session is not None else ():
+                what()
         return now
+
+    def _begins_later(self) -> bool:
+        """Tell whether the session that the rules speak of begins when another one has been closed."""
+        open_now = self.stream.session
+        return open_now is not None and self.session is not None and self.session != open_now.id
+
+    def _for_session(self, what: Callable[[], None]) -> None:
+        """Do what concerns the session that the rules speak of: now, or as soon as it begins."""
+        if self._begins_later():
+            self._awaited.append(what)
+        else:
+            what()
+
+    def _close(self, order: Close) -> None:
+        if self._recording() or self._begins_later():  # else a full disk has ordered its end already
+            self.stream.end(order.reason, order.closed_by, statement=order.statement)
 
     def _set_quiet(self, matter: str | None) -> None:
         self._speaker.set_quiet(self.stream, quiet=self.agency.duty(matter).quiet)
@@ -376,13 +422,14 @@ class Conduct:
             if isinstance(order, Open):
                 self._open(order)
             elif isinstance(order, Close):
-                self.stream.end(order.reason, order.closed_by, statement=order.statement)
+                close = partial(self._close, order)
+                self._for_session(close) if self._awaited else close()
             elif isinstance(order, Interrupt):
-                self.stream.interrupt(order.cause)
+                self._for_session(partial(self.stream.interrupt, order.cause))
             elif isinstance(order, GoOn):
-                self.stream.go_on()
+                self._for_session(self.stream.go_on)
             elif isinstance(order, Sign):
-                self._sign(order.body)
+                self._for_session(partial(self._sign, order.body))
             elif isinstance(order, Say):
                 self._speaker.say(self.stream, order.text, order.arguments)
             elif isinstance(order, Cue):

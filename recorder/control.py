@@ -10,6 +10,8 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from recorder.errors import RecorderError
 
 if TYPE_CHECKING:
@@ -58,8 +60,9 @@ class ControlPeer:
                 raise EOFError
             return None
         try:
-            request = json.loads(self._request.split(b"\n", 1)[0])
-        except (ValueError, RecursionError) as error:
+            # Python's own reader lets halves of characters through, which nothing can write again.
+            request = msgspec.json.decode(self._request.split(b"\n", 1)[0])
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise RefusedError("request", "请求无法识别。", "The request is not JSON.") from error
         if not isinstance(request, dict) or not isinstance(request.get("command"), str):
             raise RefusedError("request", "请求缺少命令。", "The request names no command.")

@@ -640,7 +640,7 @@ class Daemon:
         conduct = self._conduct(request)
         self._ready_to_record(conduct)
         session = conduct.photo("command", lawful.matter_of(request))
-        return _answer(conduct) | {"session": session.hex()}
+        return _answer(conduct) | {"session": session.hex() if session is not None else None}
 
     def _details(self, request: dict[str, Any]) -> dict[str, Any]:
         conduct = self._conduct(request)

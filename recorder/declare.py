@@ -110,6 +110,7 @@ class Declarations:
             return [body, _details(facts, stated, "start")]
 
         session = conduct.stream.put_on_record(Open("command", stated.matter), particulars.encode(stated), bodies)
+        self.closed(conduct.stream, session)
         log.info("stream %s: not recorded: %s (%s)", conduct.stream.section.name, body.reason, session.hex()[:8])
         return session
 

@@ -108,7 +108,7 @@ def matter_of(request: dict[str, Any]) -> str | None:
         RefusedError: it is none of the closed list.
     """
     matter = request.get("matter")
-    if matter is None or matter in MATTER_IDS:
+    if matter is None or (isinstance(matter, str) and matter in MATTER_IDS):
         return matter
     raise RefusedError(
         "matter",

@@ -39,6 +39,10 @@ class Stage(Protocol):
     def open_session(self) -> bytes | None:
         """The session that details can be added to now."""
 
+    @property
+    def off(self) -> bool:
+        """Whether nothing is to be recorded now, the codes that are shown neither."""
+
     def add_details(self, stated: SessionDetails, *, when: str, author: str) -> None:
         """Sign details into the session."""
 
@@ -63,6 +67,8 @@ class Lens:
             DiskFullError: there is no room for what it says.
         """
         self._stages[stage.name] = stage
+        if stage.off:
+            return  # whatever shows there is not recorded
         try:
             shown = lens_code.read(text.decode("ascii"))
         except (LensCodeError, UnicodeDecodeError) as error:
@@ -78,10 +84,14 @@ class Lens:
         """
         for stage in self._stages.values():
             session = stage.open_session
-            if session is not None:
+            if session is not None and not stage.off:
                 self._obey(stage, self._of(stage.name).opened(self._clock.boottime_ns(), session))
         for _ in range(len(self._waiting)):
-            self._judge(*self._waiting.popleft())
+            stage, shown = self._waiting.popleft()
+            if stage.off:
+                self._waiting.append((stage, shown))
+            else:
+                self._judge(stage, shown)
 
     def matter(self, stream: str) -> str | None:
         """Return the matter that a session of this stream which opens now is of, as far as codes tell."""

@@ -62,12 +62,16 @@ class Photos:
         return peer
 
     def ask(self) -> None:
-        """Have a photograph taken now.
+        """Have a photograph taken now; what it was ordered of may be gone by now, and that is told like any failure.
 
         Raises:
-            RefusedError: as :meth:`camera`.
+            DiskFullError: the failure cannot be signed.
         """
-        peer = self.camera()
+        try:
+            peer = self.camera()
+        except RefusedError as error:
+            self._fail(str(error))
+            return
         number = self._clock.boottime_ns()
         while number in self._waiting:
             number += 1

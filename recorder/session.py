@@ -194,6 +194,15 @@ class SessionRules:
         if self.session is not None and self._last is not None:  # the one before is still being closed
             self.state, self._closing = State.CLOSING, self._last.reason
 
+    def never_opened(self, session: bytes) -> list[Order]:
+        """The session that was to begin behind the one before had no room even for its first record."""
+        if session != self.session:
+            return []
+        self.state, self.session, self.matter = State.IDLE, None, None
+        self._ending = self._closing = None
+        self._reason, self._silent = "", frozenset()
+        return [Cue("cue.storage.full")]
+
     def remember(self, last: Ended | None) -> None:
         """Say which session ended last, as the log has it."""
         self._last = last

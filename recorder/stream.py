@@ -62,9 +62,13 @@ MAX_CAUSE: Final = 40
 """Longest id of a cause, in characters."""
 LISTENING_KINDS: Final = ("pyaudio",)
 """Sources that have the sound uncoded and can listen to it."""
+PAST_SHORTEST_NS: Final = 1_000_000_000
+"""Of less before a press no picture could be shown: the recording begins at the press."""
 CHECK_HOLDS_NS: Final = 86_400_000_000_000
 """A session names the check before duty of the day before it."""
 LOST_CAUSE: Final = {"video": "camera", "audio": "microphone"}
+NOT_OPENED: Final = "not-opened"
+"""In place of the reason why a session was closed: there was no room even for its first record."""
 UNKEPT_ENDS: Final = ("unsuitable", "adjourned")
 """After these, what comes is not to be recorded: no pictures are kept of it for the next recording either."""
 TRACKS_OF: Final = {"audio": ("audio",), "photo": ()}
@@ -136,6 +140,8 @@ class Session:
     matter: str | None = None
     ending: Ending | None = None
     """Once the end has been ordered."""
+    from_boottime_ns: int = 0
+    """When it went on after it had been off: what a source took before is not recorded."""
     off: str | None = None
     """Why nothing is to be recorded now."""
     off_complete: bool = False
@@ -278,7 +284,8 @@ class StreamRecorder:
     def _past_ns(self, now_ns: int) -> int:
         """Return for how long pictures may have been kept that the recording begins with."""
         since_ns = self._ended_boottime_ns
-        return 0 if since_ns is None else min(self._pre_event_ns, max(now_ns - since_ns, 0))
+        kept_ns = 0 if since_ns is None else min(self._pre_event_ns, now_ns - since_ns)
+        return kept_ns if kept_ns >= PAST_SHORTEST_NS else 0
 
     def _checked_today(self) -> tuple[str | None, int | None]:
         if self.checked is None or not 0 <= self._clock.now().utc_ns - self.checked[1] < CHECK_HOLDS_NS:
@@ -371,7 +378,10 @@ class StreamRecorder:
     def interrupt(self, cause: str) -> None:
         """Record nothing more until :meth:`go_on`: the sources flush what they hold and are stopped."""
         session = self.session
-        if session is None or session.ending is not None or session.off is not None:
+        if session is None or session.ending is not None:
+            return
+        if session.off is not None:
+            session.go_on_due = False  # it was to go on, and is not any more
             return
         self._stop_sources(session, keep=False)
         session.off, session.off_complete, session.go_on_due = cause, False, False
@@ -391,7 +401,8 @@ class StreamRecorder:
     def _go_on(self, session: Session) -> None:
         log.info("stream %s: session %s is recorded again", self.section.name, session.id.hex()[:8])
         session.off, session.off_complete, session.go_on_due = None, False, False
-        session.gather_until_ns = self._clock.boottime_ns() + GATHER_NS
+        session.from_boottime_ns = self._clock.boottime_ns()
+        session.gather_until_ns = session.from_boottime_ns + GATHER_NS
         session.assembler.expect_holes(self.tracks)
         self._suffer(self.impairments.opened(self._clock.boottime_ns(), self._recorded()))
         for slot in self.slots.values():
@@ -489,7 +500,8 @@ class StreamRecorder:
             session: the one that is open.
             keep: whether pictures may be kept from now on, for the recording that comes next.
         """
-        keep = keep and self._pre_event_ns > 0
+        # In an interval of unsuitable content nothing is kept either, whatever ends it.
+        keep = keep and self._pre_event_ns > 0 and session.off is None
         self._ended_boottime_ns = self._clock.boottime_ns() if keep else None
         if session.off is not None and not session.off_complete:
             self._ended_boottime_ns = None
@@ -541,7 +553,11 @@ class StreamRecorder:
             slot.started = slot.has_init = slot.flows = False
         if self._next is not None:
             (session_id, order, next_ending), self._next = self._next, None
-            self._open(session_id, order)
+            try:
+                self._open(session_id, order)
+            except DiskFullError:
+                self.closed.append((session_id, NOT_OPENED))
+                raise
             if next_ending is not None:
                 self.end(next_ending.reason, next_ending.closed_by, statement=next_ending.statement)
 
@@ -625,6 +641,11 @@ class StreamRecorder:
                 log.error("stream %s: its end waits to be signed: %s", self.section.name, error)  # noqa: TRY400
             session.waits_for_room = True
 
+    def close_what_waits(self) -> None:
+        """Try again to sign the end of a session that had no room for it; what begins now is another one."""
+        if self.session is not None and self.session.waits_for_room:
+            self.disk_full()
+
     def _unfinished(self, session: Session, end_boottime_ns: int) -> dict[str, tuple[int, int]]:
         """Tracks that had stopped, or never came, by the end of the session."""
         ends = self._ends(session)
@@ -689,8 +710,14 @@ class StreamRecorder:
                 track_ids=track_ids,
                 wait_ms=GATHER_NS // 2_000_000,
                 past_ns=past_ns,
+                # Only what is asked for the past is given from before the press.
+                from_boottime_ns=max(session.from_boottime_ns, 0 if past_ns else self._pressed_ns(session)),
             ),
         )
+
+    @staticmethod
+    def _pressed_ns(session: Session) -> int:
+        return session.zero_boottime_ns + session.begin_ns
 
     def received(self, slot: Slot, message: link.Message, payload: bytes) -> None:
         """Take one message of a source.

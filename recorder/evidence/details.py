@@ -84,10 +84,13 @@ def encode(details: SessionDetails) -> bytes:
     """Return the content of a details file, with a fresh salt.
 
     Raises:
-        DetailsError: a text or list is longer than allowed.
+        DetailsError: a text or list is longer than allowed, or a number larger.
     """
     _check(details)
-    return cbor.encode(plain(details) | {"v": VERSION, "salt": secrets.token_bytes(16)})
+    try:
+        return cbor.encode(plain(details) | {"v": VERSION, "salt": secrets.token_bytes(16)})
+    except NotDeterministicError as error:
+        raise DetailsError(f"not session details: {error}") from error
 
 
 def decode(content: bytes) -> SessionDetails:

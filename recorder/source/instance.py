@@ -32,7 +32,15 @@ class Instance:
         self.session = start.session
         self.formats = {track: form for track, form in formats.items() if track in start.track_ids}
         self._init = init_segment(self.formats, start.track_ids)
-        self._muxer = Muxer(self.formats, start.track_ids, start.zero_boottime_ns, start.wait_ms * 1_000_000)
+        self._muxer = Muxer(
+            self.formats,
+            start.track_ids,
+            start.zero_boottime_ns,
+            start.wait_ms * 1_000_000,
+            from_boottime_ns=start.from_boottime_ns,
+            # What is kept from before a press are pictures: sound that still waits here from then is not.
+            sound_from_boottime_ns=start.zero_boottime_ns + start.past_ns,
+        )
         self._kept = Kept(KEEP_NS + start.past_ns)
         self._init_sent = False
         self._ended_sent = False

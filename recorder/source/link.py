@@ -120,6 +120,8 @@ class Start(Message, frozen=True, kw_only=True, omit_defaults=True):
     """How long to wait for the track that has not yet delivered anything before the init segment is fixed."""
     past_ns: int = 0
     """Begin with the pictures that were kept, those of the last so long; 0: with the next key frame."""
+    from_boottime_ns: int = 0
+    """Nothing taken before this moment is to be in the film: recording was off until then. A frame may have waited."""
 
 
 class Init(Message, frozen=True, kw_only=True, omit_defaults=True):

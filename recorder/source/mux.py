@@ -56,11 +56,13 @@ class _Timed(NamedTuple):
 
 
 class _Track:
-    def __init__(self, track: str, track_id: int, timescale: int, zero: int) -> None:
+    def __init__(self, track: str, track_id: int, timescale: int, zero: int, earliest: int) -> None:
         self.track = track
         self.id = track_id
         self.timescale = timescale
         self.zero = zero
+        self.earliest = earliest
+        """What was taken before is not in the film."""
         self.open: _Timed | None = None
         self.pending: list[tuple[_Timed, int]] = []
         self.end = 0
@@ -151,7 +153,8 @@ class Muxer:
     Rules:
         1. With picture, the film begins with a key frame; frames before it are counted as ``before-key-frame``, and
            so is sound from before it. If sound has waited ``wait_for_picture_ns`` for one, it begins alone.
-        2. Nothing from before media time zero is in the film (``before-zero``). Only decode times, which nobody sees,
+        2. Nothing from before media time zero, nor from before recording went on (``from_boottime_ns``), is in the film
+           (``before-zero``), and no sound from before ``sound_from_boottime_ns``. Only decode times, which nobody sees,
            may be moved up to it.
         3. A frame's duration is the time to the next one; over half a second it is a silence: the frame lasts as
            usual, and the next one begins a new fragment at its own time.
@@ -165,9 +168,20 @@ class Muxer:
         track_ids: dict[str, int],
         zero_boottime_ns: int,
         wait_for_picture_ns: int = MAX_LEAD_NS,
+        from_boottime_ns: int = 0,
+        sound_from_boottime_ns: int = 0,
     ) -> None:
         self._tracks = {
-            track: _Track(track, track_ids[track], form.timescale, ticks(zero_boottime_ns, form.timescale))
+            track: _Track(
+                track,
+                track_ids[track],
+                form.timescale,
+                ticks(zero_boottime_ns, form.timescale),
+                ticks(
+                    max(from_boottime_ns, zero_boottime_ns, sound_from_boottime_ns if track == "audio" else 0),
+                    form.timescale,
+                ),
+            )
             for track, form in formats.items()
         }
         self._begun = "video" not in formats
@@ -196,7 +210,7 @@ class Muxer:
         if track is None:
             raise MuxError(f"a frame of {sample.track}, which this film does not have")
         if sample.track == "video" and not self._pictured:
-            if not sample.key or sample.presentation < track.zero:
+            if not sample.key or sample.presentation < track.earliest:
                 track.discard(sample, "before-zero" if sample.key else "before-key-frame")
                 return self.tick(sample.arrival_ns)
             self._pictured = True
@@ -260,7 +274,7 @@ class Muxer:
 
     def _add(self, track: _Track, sample: Sample) -> list[Piece]:
         presentation = sample.presentation - track.zero
-        if presentation < 0:
+        if sample.presentation < track.earliest:
             track.discard(sample, "before-zero")
             return []
         decode = sample.decode - track.zero  # a first one before zero is moved up to it, below

@@ -144,3 +144,11 @@ def test_an_act_that_is_only_stated_leaves_no_session_open_and_links_nothing(des
     bodies = desk.bench.bodies(records.SessionClose)[1:]
     firsts = [one.sequence for one in desk.bench.records() if one.kind == "session-open"][1:]
     assert [(one.open_sequence, one.chunks, one.statement) for one in bodies] == [(one, 0, True) for one in firsts]
+
+
+@pytest.mark.rule("R13")
+def test_an_act_that_is_stated_while_hand_over_is_deferred_is_covered_too(desk: Desk) -> None:
+    desk.declarations.defer([desk.conduct], "continuous")
+    stated = desk.declarations.unable(desk.conduct, "not_carried", STATED)
+    assert desk.kinds(bytes.fromhex(str(stated["session"])))[-2:] == ["session-close", "deferral"]
+    desk.assert_unmixed()

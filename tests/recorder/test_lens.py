@@ -31,6 +31,7 @@ class Stage:
     """A stream that notes what it is told."""
 
     name = "body"
+    off = False
 
     def __init__(self) -> None:
         self.open_session: bytes | None = SESSION
@@ -201,3 +202,16 @@ def test_names_are_never_logged(bench: Bench, caplog: pytest.LogCaptureFixture) 
     assert "OfficerCode" in caplog.text
     for word in ("王建国", "机械", "胜利路", "06050112", "31号"):
         assert word not in caplog.text
+
+
+@pytest.mark.rule("R10")
+def test_what_is_shown_in_an_interval_of_unsuitable_content_is_not_recorded(bench: Bench) -> None:
+    bench.show(ISSUER.text(task()))
+    count = len(bench.stage.added)
+    assert count == 1
+    bench.stage.off = True
+    bench.show(ISSUER.text(officer()))
+    bench.later(EXAMINE_EVERY_NS)
+    bench.stage.off = False
+    bench.later(EXAMINE_EVERY_NS)
+    assert len(bench.stage.added) == count

@@ -143,6 +143,27 @@ def test_before_zero() -> None:
     assert discarded(pieces, "video") == {"before-zero": 1, "before-key-frame": 49}
 
 
+@pytest.mark.rule("R10")
+def test_what_was_taken_before_recording_went_on_is_not_in_the_film(init: bytes) -> None:
+    pieces = mux(stream(6), Muxer(FORMATS, IDS, ZERO_NS, from_boottime_ns=ZERO_NS + SECOND))
+    assert discarded(pieces, "video") == {"before-zero": 1, "before-key-frame": 49}
+    assert times(init, pieces, "video")[0] == 2 * 90_000
+    assert min(times(init, pieces, "audio")) >= 2 * 48_000
+    alone = mux(
+        [one for one in stream(6) if one.track == "audio"],
+        Muxer({"audio": FORMATS["audio"]}, IDS, ZERO_NS, from_boottime_ns=ZERO_NS + SECOND),
+    )
+    assert min(times(init, alone, "audio")) >= 48_000
+
+
+@pytest.mark.rule("R3")
+def test_pictures_from_before_a_press_are_without_sound(init: bytes) -> None:
+    pressed = ZERO_NS + 3 * SECOND
+    pieces = mux(stream(6), Muxer(FORMATS, IDS, ZERO_NS, sound_from_boottime_ns=pressed))
+    assert times(init, pieces, "video")[0] == 0
+    assert min(times(init, pieces, "audio")) >= 3 * 48_000
+
+
 def test_without_picture_sound_begins_alone_after_a_while(init: bytes) -> None:
     muxer = Muxer(FORMATS, IDS, ZERO_NS, wait_for_picture_ns=SECOND)
     sounds = [one for one in stream(4) if one.track == "audio"]
