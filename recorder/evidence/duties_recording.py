@@ -185,12 +185,14 @@ def _before_start(facts: Facts, told: Moment | None, articles: tuple[str, ...]) 
     if opening is None or not pieces or pieces[0].boot != opening.boot:
         return ()
     before_ns = opening.boottime_ns - pieces[0].chunk.start_boottime_ns
-    if before_ns <= BEFORE_START_NS:
+    # What the device itself states to be from before the start is told however short it is.
+    stated = facts.line.open_body is not None and facts.line.open_body.pre_event_ns > 0
+    if before_ns <= (0 if stated else BEFORE_START_NS):
         return ()
     if told is not None and told.media_ns is not None:
         before_ns = max(before_ns, told.media_ns - pieces[0].start_ns)
     moment = Moment(pieces[0].start_ns, None, pieces[0].record.sequence)
-    return (Finding("before_telling", weight_of(articles), "R3", moment, (("seconds", before_ns // 10**9),)),)
+    return (Finding("before_telling", weight_of(articles), "R3", moment, (("seconds", max(before_ns // 10**9, 1)),)),)
 
 
 # -- R4: not intermittent --------------------------------------------------------------------------------------------

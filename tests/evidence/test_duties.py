@@ -174,6 +174,17 @@ def test_pre_event_recording_is_before_the_telling(site: forge.Site) -> None:
     assert found.duty("R3").status == "not_met"
 
 
+@pytest.mark.rule("R3")
+def test_a_short_pre_event_that_the_device_states_is_told_too(site: forge.Site) -> None:
+    one = act("fushun").film(count=6).say(at_s=1.6).close()
+    one.drafts[0].boottime_ns += 3 * SECOND // 2
+    for draft in one.drafts[1:]:
+        draft.boottime_ns = max(draft.boottime_ns, one.drafts[0].boottime_ns)
+    assert "before_telling" not in [found.id for found in one.report(site).findings]  # a camera that was warm
+    one.drafts[0] = one.drafts[0].changed(pre_event_ns=3 * SECOND // 2)
+    assert "before_telling" in [found.id for found in one.report(site).findings]
+
+
 # -- R4, R5 ------------------------------------------------------------------------------------------------------------
 
 
