@@ -36,7 +36,7 @@ from recorder.source import link
 from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
 from recorder.status import state_of, status
-from recorder.stream import Slot, StreamRecorder
+from recorder.stream import StreamRecorder
 from recorder.supervisor import Supervisor, panel_child, position_child, source_child, voice_child
 from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
 from recorder.whereabouts import Whereabouts
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from recorder.config import DeviceConfig
     from recorder.evidence.details import SessionDetails
     from recorder.recital import Given
+    from recorder.slots import Slot
     from recorder.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -187,7 +188,7 @@ class Daemon:
                 wake(self.run_folder / "uplink.sock")
         self._careful(lambda: self._heads(off=True))
         for stream in self.streams.values():
-            stream.dismiss_sources()
+            stream.slots.dismiss()
         self.supervisor.stop()
         self.recital.stop()
         self.spool.close()
