@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from recorder.clock import Clock
     from recorder.evidence.details import SessionDetails
     from recorder.evidence.policy import Policy as AgencyPolicy
+    from recorder.opened import Recovered
     from recorder.recital import Given
     from recorder.session import Order
     from recorder.spool.media import FileFacts
     from recorder.spool.spool import Spool
-    from recorder.stream import Recovered, StreamRecorder
+    from recorder.stream import StreamRecorder
 
 log = logging.getLogger(__name__)
 
@@ -281,7 +282,7 @@ class Conduct:
         session = self.stream.session
         if session is None:
             raise RefusedError("idle", _REFUSALS["idle"], "Nothing is being recorded; name the recording with --after.")
-        moment = self.stream.marker_at(session.id, sequence)
+        moment = self.stream.log.marker_at(session.id, sequence)
         self.add_details(particulars.SessionDetails(author=author))
         self.stream.sign([classified(moment, marker, sequence)])
 

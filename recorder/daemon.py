@@ -6,48 +6,39 @@ acknowledged. So there is no queue here, and no second writer.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import selectors
 import signal
 import socket
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from recorder import lawful, notify
+from recorder import lawful, notify, policies
 from recorder.battery import Battery, Exhausted
 from recorder.clockwatch import ClockWatch
 from recorder.conduct import Conduct, Teller
-from recorder.control import SOCKET_NAME, ControlPeer, RefusedError, refusal, respond
+from recorder.connections import Connections
+from recorder.control import RefusedError
 from recorder.declare import Declarations
-from recorder.evidence import policy as policies
 from recorder.evidence import records
 from recorder.frontpanel import FrontPanel
 from recorder.health import Health
 from recorder.issuers import Issuers
 from recorder.lens import Lens
-from recorder.panel.messages import SOCKET_NAME as PANEL_SOCKET_NAME
-from recorder.peers import PeerLostError, SourcePeer, accept, listen, listen_datagrams, wake
-from recorder.position.messages import SOCKET_NAME as POSITION_SOCKET_NAME
+from recorder.peers import wake
 from recorder.recital import Recital
-from recorder.session import State
+from recorder.requests import Requests, no_room
 from recorder.source import link
 from recorder.speaker import Speaker
 from recorder.spool.errors import DiskFullError
-from recorder.status import state_of, status
-from recorder.stream import Slot, StreamRecorder
+from recorder.status import state_of
+from recorder.stream import StreamRecorder
 from recorder.supervisor import Supervisor, panel_child, position_child, source_child, voice_child
-from recorder.voice.messages import SOCKET_NAME as VOICE_SOCKET_NAME
 from recorder.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from recorder.clock import Clock
     from recorder.config import DeviceConfig
-    from recorder.evidence.details import SessionDetails
-    from recorder.recital import Given
     from recorder.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -61,10 +52,6 @@ LOOK_NS: Final = 2_000_000_000
 """How often the inbox and the garbage are looked after without being told."""
 LOOK_SOONEST_NS: Final = 200_000_000
 """How often at most, however often it is told."""
-SILENT_LONGEST_NS: Final = 5_000_000_000
-"""A connection that has not said what it wants by then is closed."""
-MAX_SILENT: Final = 16
-"""Of more connections that have not said what they want, the oldest are closed."""
 SHUTDOWN_LONGEST_NS: Final = 10_000_000_000
 """What is not closed and signed by then, the next start recovers."""
 
@@ -77,15 +64,14 @@ class Daemon:
         self.spool = spool
         self.clock = clock
         self.run_folder = Path(config.device.run)
-        policy_file, self._policy_fault = _policy_file(config)
-        policy_sha256 = hashlib.sha256(policy_file).digest()
-        agency = _agency_policy(policy_file)
+        governing = policies.in_force(config.device.policy)
+        agency, self._policy_fault = governing.policy, governing.fault
         self._pre_event_faults = [
             problem for section in config.streams if (problem := lawful.pre_event_problem(agency, section)) is not None
         ]
         self.streams = {
             section.name: StreamRecorder(
-                number, section, spool, clock, policy_sha256, lawful.pre_event_ns(agency, section)
+                number, section, spool, clock, governing.sha256, lawful.pre_event_ns(agency, section)
             )
             for number, section in enumerate(config.streams, 1)
         }
@@ -121,7 +107,8 @@ class Daemon:
         self.battery = Battery(config.battery, clock.boottime_ns)
         self.whereabouts = Whereabouts(self.conducts.values(), clock) if config.position is not None else None
         self.health = Health(config, self.conducts, spool, clock, self.speaker, self.whereabouts, self.battery)
-        self._selector = selectors.DefaultSelector()
+        self.requests = Requests(self)
+        self._connections = Connections(self)
         self._clock_watch = ClockWatch(clock)
         self._heads_due_ns = 0
         self._look_due_ns = 0
@@ -135,26 +122,6 @@ class Daemon:
         """Streams that record by themselves, to begin again when there is room."""
         self._due_clock: list[records.Clock] = []
         self._looked_ns = 0
-        self._silent: dict[socket.socket, int] = {}
-        """Connections that have not said what they want, oldest first, and since when."""
-        self._handlers = {
-            "start": self._start,
-            "press": self._press,
-            "stop": self._stop,
-            "unsuitable": self._unsuitable,
-            "mark": self._mark,
-            "photo": self._photo,
-            "details": self._details,
-            "again": self._again,
-            "check": self._check,
-            "not-recorded": lambda request: self._state(request, self.declarations.not_recorded),
-            "unable": lambda request: self._state(request, self.declarations.unable),
-            "defer": lambda request: self.declarations.defer(self.conducts.values(), str(request.get("reason"))),
-            "returned": lambda _request: self.declarations.returned(self.conducts.values()),
-            "status": lambda _request: status(self),
-        }
-        self._later = {"code": self._code}
-        """Commands whose answer takes a while, and so is given to a function."""
 
     def run(self) -> None:
         """Record until SIGTERM or SIGINT; then close what is open and return."""
@@ -164,30 +131,27 @@ class Daemon:
         signal.set_wakeup_fd(waker.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
-        self._selector.register(waked, selectors.EVENT_READ, lambda: waked.recv(64))
-        self._listen_all()
-        waking = listen_datagrams(self.run_folder / "wake.sock")
-        self._selector.register(waking, selectors.EVENT_READ, lambda: self._waked(waking))
-        self._careful(self._recover)
+        self._connections.watch(waked, lambda: waked.recv(64))
+        self._connections.listen()
+        self.careful(self._recover)
         self._tell_policy_faults()
-        self._careful(self._look_at_battery)
-        self._careful(self._heads)
+        self.careful(self._look_at_battery)
+        self.careful(self._heads)
         notify.ready("recording service is ready")
         log.info("recorder of %s is ready: %s", self.config.device.id, ", ".join(self.streams))
         while self._ending is None or (self._open_sessions() and self.clock.boottime_ns() < self._ending_until_ns):
             before, recording = self.spool.records_count, self._open_sessions()
-            for key, _ in self._selector.select(TICK_S):
-                key.data()
+            self._connections.wait(TICK_S)
             if self._told is not None and self._ending is None:
-                self._told_to_stop(self._told)
+                self._end_all(self._told)
             self._tick()
             if self._open_sessions() != recording:
-                self._careful(self._heads)
+                self.careful(self._heads)
             if self.spool.records_count != before:
                 wake(self.run_folder / "uplink.sock")
-        self._careful(lambda: self._heads(off=True))
+        self.careful(lambda: self._heads(off=True))
         for stream in self.streams.values():
-            stream.dismiss_sources()
+            stream.slots.dismiss()
         self.supervisor.stop()
         self.recital.stop()
         self.spool.close()
@@ -202,7 +166,7 @@ class Daemon:
             faults.insert(0, records.Fault(code="policy_missing", detail=link.short(self._policy_fault)))
         for fault in faults:
             log.error("%s: %s", fault.code, fault.detail)
-            self._careful(lambda one=fault: self.spool.append(0, None, [one]))
+            self.careful(lambda one=fault: self.spool.append(0, None, [one]))
 
     # -- what happens by itself ----------------------------------------------------------------------------------
 
@@ -233,25 +197,25 @@ class Daemon:
         for one in moved:
             self.health.stepped(one.step_ns or 0)
         if self._due_clock:
-            self._careful(self._sign_clock)
+            self.careful(self._sign_clock)
         for stream in self.streams.values():
-            self._careful(stream.tick)
+            self.careful(stream.tick)
         if self.speaker is not None:
-            self._careful(self.speaker.tick)
+            self.careful(self.speaker.tick)
         for conduct in self.conducts.values():
-            self._careful(conduct.tick)
-        self._careful(self.recital.tick)
-        self._careful(self.lens.tick)
-        self._careful(self._look_at_battery)
+            self.careful(conduct.tick)
+        self.careful(self.recital.tick)
+        self.careful(self.lens.tick)
+        self.careful(self._look_at_battery)
         if self.whereabouts is not None:
-            self._careful(self.whereabouts.tick)
-        self._careful(lambda: self.health.tick(full=self._full or self.spool.full))
+            self.careful(self.whereabouts.tick)
+        self.careful(lambda: self.health.tick(full=self._full or self.spool.full))
         self._show()
         if now >= self._heads_due_ns:
-            self._careful(self._heads)
+            self.careful(self._heads)
         if now >= self._look_due_ns:
             self._look(now)
-        self._close_silent(now)
+        self._connections.close_silent(now)
         notify.watchdog()
 
     def _sign_clock(self) -> None:
@@ -265,6 +229,10 @@ class Daemon:
                 self.spool.append(stream.number, stream.session.id, self._due_clock)
         self._due_clock = []
 
+    def look_soon(self) -> None:
+        """Somebody put something into the inbox."""
+        self._look_due_ns = min(self._look_due_ns, self._looked_ns + LOOK_SOONEST_NS)
+
     def _look(self, now_ns: int) -> None:
         self._looked_ns, self._look_due_ns = now_ns, now_ns + LOOK_NS
         try:
@@ -273,14 +241,14 @@ class Daemon:
             log.warning("receipts wait: %s", error)
         self.spool.collect_garbage()
         if not self._recovered:
-            self._careful(self._recover)
+            self.careful(self._recover)
         if self._full and not self.spool.full:
             self._full = False
             log.info("there is room again")
             again, self._ended_by_full = self._ended_by_full, []
             for conduct in again:
                 if conduct.stream.session is None and self._ending is None:
-                    self._careful(lambda one=conduct: one.start("start-up"))
+                    self.careful(lambda one=conduct: one.start("start-up"))
 
     def _heads(self, *, off: bool = False) -> None:
         """Write where every stream's log stands into the device log."""
@@ -327,24 +295,34 @@ class Daemon:
                 fault=self._full,
             )
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether the device is being switched off."""
+        return self._told is not None
+
     def _hear(self, number: int, _frame: object) -> None:
         self._told = number
 
-    def _told_to_stop(self, number: int) -> None:
+    def _end_all(self, number: int) -> None:
         self._ending = signal.Signals(number).name
         self._ending_until_ns = self.clock.boottime_ns() + SHUTDOWN_LONGEST_NS
         log.info("told to stop (%s)", self._ending)
         for conduct in self.conducts.values():
-            self._careful(lambda one=conduct: one.automatic("shutdown"))
+            self.careful(lambda one=conduct: one.automatic("shutdown"))
 
-    def _careful(self, action: Any) -> None:
+    def careful(self, action: Any) -> None:
         """Run what writes; a full disk ends the recording in order and keeps everything."""
         try:
             action()
         except DiskFullError as error:
-            self._disk_full(str(error))
+            self.disk_full(str(error))
 
-    def _disk_full(self, detail: str) -> None:
+    def disk_full(self, detail: str) -> None:
+        """A record or media found no room: end what is being recorded in order.
+
+        Args:
+            detail: what found none.
+        """
         if not self._full:
             log.error("%s", detail)
             self._full = True
@@ -360,121 +338,10 @@ class Daemon:
         for stream in self.streams.values():
             stream.disk_full()
 
-    # -- sockets -------------------------------------------------------------------------------------------------
-
-    def _listen_all(self) -> None:
-        self._listen(listen(self.run_folder / "source.sock"), self._accept_source)
-        self._listen(listen(self.run_folder / SOCKET_NAME), self._accept_control)
-        if self.speaker is not None:
-            self._listen(listen(self.run_folder / VOICE_SOCKET_NAME), self._accept_voice)
-        if self.whereabouts is not None:
-            self._listen(listen(self.run_folder / POSITION_SOCKET_NAME), self._accept_position)
-        if self.panel is not None:
-            self._listen(listen(self.run_folder / PANEL_SOCKET_NAME), self._accept_panel)
-
-    def _listen(self, server: socket.socket, accept: Any) -> None:
-        self._selector.register(server, selectors.EVENT_READ, lambda: accept(server))
-
-    def _accept_source(self, server: socket.socket) -> None:
-        connection = accept(server)
-        if connection is None:
-            return
-        peer = SourcePeer(connection)
-        self._silent[connection] = self.clock.boottime_ns()
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._greet(peer))
-
-    def _greet(self, peer: SourcePeer) -> None:
-        """The first message of a connection must say who it is."""
-        try:
-            messages = peer.receive()
-            if not messages:
-                return
-            hello = _hello(messages[0][0])
-            stream = self._stream_of(hello)
-            slot = stream.connected(peer, hello)
-        except PeerLostError as error:
-            log.warning("%s: %s", peer.name, error)
-            self._forget(peer.socket)
-            return
-        except DiskFullError as error:
-            self._disk_full(str(error))
-            self._forget(peer.socket)  # it connects anew
-            return
-        self._silent.pop(peer.socket, None)
-        peer.name = f"source {hello.stream}/{hello.source}"
-        self._selector.modify(peer.socket, selectors.EVENT_READ, lambda: self._source(stream, slot, peer))
-        self._deliver(stream, slot, peer, messages[1:])
-
-    def _stream_of(self, hello: link.Hello) -> StreamRecorder:
-        stream = self.streams.get(hello.stream)
-        if stream is None:
-            raise PeerLostError(f"there is no stream {hello.stream!r}")
-        return stream
-
-    def _source(self, stream: StreamRecorder, slot: Slot, peer: SourcePeer) -> None:
-        try:
-            peer.flush()
-            messages = peer.receive()
-        except PeerLostError as error:
-            self._lost(stream, slot, peer, str(error))
-            return
-        self._deliver(stream, slot, peer, messages)
-
-    def _deliver(
-        self, stream: StreamRecorder, slot: Slot, peer: SourcePeer, messages: list[tuple[link.Message, bytes]]
-    ) -> None:
-        try:
-            for message, payload in messages:
-                if isinstance(message, link.Heard):
-                    self._heard(message)
-                    continue
-                if isinstance(message, link.Taken):
-                    self.conducts[stream.section.name].photos.taken(message, payload)
-                    continue
-                if isinstance(message, link.NotTaken):
-                    self.conducts[stream.section.name].photos.not_taken(message)
-                    continue
-                if isinstance(message, link.Probed):
-                    self.health.probed(stream, slot, message)
-                    continue
-                if isinstance(message, link.Shown):
-                    self.lens.read(self.conducts[stream.section.name], payload)
-                    continue
-                stream.received(slot, message, payload)
-        except PeerLostError as error:
-            peer.kill()
-            self._lost(stream, slot, peer, str(error))
-        except DiskFullError as error:
-            self._disk_full(str(error))
-
-    def _lost(self, stream: StreamRecorder, slot: Slot, peer: SourcePeer, why: str) -> None:
-        self._forget(peer.socket)
-        if slot.peer is peer:
-            self._careful(lambda: stream.lost(slot, why))
-
-    def _heard(self, message: link.Heard) -> None:
-        if self.speaker is not None:
-            self.speaker.heard(message)
-
-    def _accept_voice(self, server: socket.socket) -> None:
-        connection = accept(server)
-        if connection is None or self.speaker is None:
-            return
-        speaker = self.speaker
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._voice(speaker, connection))
-        self._careful(lambda: speaker.accept(connection))
-
-    def _voice(self, speaker: Speaker, connection: socket.socket) -> None:
-        try:
-            if not speaker.receive(connection):
-                self._forget(connection)
-        except DiskFullError as error:
-            self._disk_full(str(error))
-
     def _spoken(self, stream: int, text: str) -> None:
         for conduct in self.conducts.values():
             if conduct.stream.number == stream:
-                self._careful(lambda one=conduct: one.spoken(text))
+                self.careful(lambda one=conduct: one.spoken(text))
 
     def _closed(self, conduct: Conduct, session: bytes, reason: str) -> None:
         self.declarations.closed(conduct.stream, session)
@@ -487,25 +354,9 @@ class Daemon:
             self.spool,
             self.clock,
             self.run_folder,
-            ready=lambda: self._ready_to_record(conduct),
-            again=lambda: self._again({"stream": stream}),
+            ready=lambda: self.ready_to_record(conduct),
+            again=lambda: self.requests.again(conduct),
         )
-
-    def _accept_panel(self, server: socket.socket) -> None:
-        connection = accept(server)
-        if connection is None or self.panel is None:
-            return
-        panel = self.panel
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._panel(panel, connection))
-        panel.accept(connection)
-
-    def _panel(self, panel: FrontPanel, connection: socket.socket) -> None:
-        try:
-            # What is pressed while the device is being switched off is for the next recorder.
-            if not panel.receive(connection, take=self._told is None):
-                self._forget(connection)
-        except DiskFullError as error:
-            self._disk_full(str(error))
 
     def _cued(self, stream: int, text: str) -> None:
         if self.panel is not None and self.panel.conduct.stream.number == stream:
@@ -515,220 +366,17 @@ class Daemon:
         """In a hall that is recorded all day a sign tells, and nothing is spoken."""
         return Teller(self._cued) if self.speaker is None or stream.section.mode == "continuous" else self.speaker
 
-    def _accept_position(self, server: socket.socket) -> None:
-        connection = accept(server)
-        if connection is None or self.whereabouts is None:
-            return
-        whereabouts = self.whereabouts
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._position(whereabouts, connection))
-        whereabouts.accept(connection)
+    def ready_to_record(self, conduct: Conduct) -> None:
+        """Make sure that a recording can begin, where none is under way.
 
-    def _position(self, whereabouts: Whereabouts, connection: socket.socket) -> None:
-        try:
-            if not whereabouts.receive(connection):
-                self._forget(connection)
-        except DiskFullError as error:
-            self._disk_full(str(error))
-
-    def _accept_control(self, server: socket.socket) -> None:
-        connection = accept(server)
-        if connection is None:
-            return
-        peer = ControlPeer(connection)
-        self._silent[connection] = self.clock.boottime_ns()
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._control(peer))
-
-    def _control(self, peer: ControlPeer) -> None:
-        try:
-            request = peer.receive()
-            if request is None:
-                return
-            later = self._later.get(request["command"])
-            answer = later(request, peer.answer) if later else respond(self._handlers, request)
-        except RefusedError as error:
-            answer = refusal(error)
-        except DiskFullError as error:
-            self._disk_full(str(error))
-            answer = refusal(_no_room())
-        except EOFError:
-            self._forget(peer.socket)
-            return
-        self._silent.pop(peer.socket, None)
-        self._selector.unregister(peer.socket)
-        if answer is not None:
-            peer.answer(answer)
-
-    def _waked(self, waking: socket.socket) -> None:
-        try:
-            while True:
-                waking.recv(64)
-        except BlockingIOError:
-            self._look_due_ns = min(self._look_due_ns, self._looked_ns + LOOK_SOONEST_NS)
-
-    def _close_silent(self, now_ns: int) -> None:
-        """Close connections that do not say what they want; not between two callbacks of the selector."""
-        excess = len(self._silent) - MAX_SILENT
-        for index, (connection, since_ns) in enumerate(list(self._silent.items())):
-            if index < excess or now_ns - since_ns > SILENT_LONGEST_NS:
-                self._forget(connection)
-
-    def _forget(self, connection: socket.socket) -> None:
-        self._silent.pop(connection, None)
-        self._selector.unregister(connection)
-        connection.close()
-
-    # -- commands ------------------------------------------------------------------------------------------------
-
-    def _conduct(self, request: dict[str, Any]) -> Conduct:
-        name = request.get("stream") or next(iter(self.streams))
-        if not isinstance(name, str) or name not in self.conducts:
-            raise RefusedError("stream", "没有这一路记录。", f"There is no stream {str(name)[:40]!r}.")
-        return self.conducts[name]
-
-    def _ready_to_record(self, conduct: Conduct) -> None:
+        Raises:
+            RefusedError: it cannot, and why.
+        """
         if self._ending is not None:
             raise RefusedError("stopping", "设备正在关机。", "The device is being switched off.")
         if conduct.stream.session is not None and conduct.stream.session.ending is None:
             return
         self.spool.collect_garbage()
         if self.spool.full or not self._recovered:
-            raise _no_room()
+            raise no_room()
         self._full = False
-
-    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        matter, details = lawful.matter_of(request), lawful.details_of(request)
-        mode = lawful.mode_of(request, conduct.stream.section)
-        session = conduct.stream.session
-        if session is not None and session.ending is None and conduct.state is State.RECORDING:
-            raise RefusedError("already", "正在记录，无需再次开始。", "A recording is already under way.")
-        self._ready_to_record(conduct)
-        conduct.start("command", matter, details, mode)
-        return _answer(conduct)
-
-    def _press(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        self._ready_to_record(conduct)
-        conduct.press("command")
-        return _answer(conduct)
-
-    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        reason = request.get("reason") or "done"
-        conduct.end(str(reason), statement=request.get("statement") is True, by="command")
-        return _answer(conduct) | {"grace_s": conduct.agency.continuity.grace_seconds}
-
-    def _unsuitable(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        conduct.unsuitable(str(request.get("reason")))
-        return _answer(conduct)
-
-    def _mark(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        marker, of = lawful.marker_of(request), lawful.number_of(request)
-        if of is None:
-            return _answer(conduct) | {"number": conduct.mark(marker)}
-        author = str(request.get("author") or "")[:64]
-        if not author:
-            raise RefusedError("author", "须登记由谁补充。", "It must be said who says so.")
-        if request.get("after") is not None:
-            return self.declarations.classify_after(self.conducts.values(), str(request["after"]), marker, of, author)
-        conduct.classify(marker, of, author)
-        return _answer(conduct)
-
-    def _photo(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        self._ready_to_record(conduct)
-        session = conduct.photo("command", lawful.matter_of(request))
-        return _answer(conduct) | {"session": session.hex() if session is not None else None}
-
-    def _details(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        stated = lawful.details_of(request)
-        if stated is None:
-            raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
-        if request.get("after") is not None:
-            return self.declarations.details_after(self.conducts.values(), str(request["after"]), stated)
-        conduct.add_details(stated)
-        return _answer(conduct)
-
-    def _check(self, request: dict[str, Any]) -> dict[str, Any]:
-        number = request.get("number")
-        return self.health.check(number if isinstance(number, int) else None)
-
-    def _state(
-        self, request: dict[str, Any], state: Callable[[Conduct, str, SessionDetails], dict[str, Any]]
-    ) -> dict[str, Any]:
-        stated = lawful.details_of(request)
-        if stated is None:
-            raise RefusedError("details", "没有登记内容。", "There is nothing to put on record.")
-        return state(self._conduct(request), str(request.get("reason")), stated)
-
-    def _again(self, request: dict[str, Any]) -> dict[str, Any]:
-        conduct = self._conduct(request)
-        stream = conduct.stream
-        if stream.session is None or stream.session.ending is not None:
-            raise RefusedError("idle", "没有正在进行的记录。", "Nothing is being recorded.")
-        if self.speaker is None:
-            raise RefusedError("voice", "本设备未配置语音。", "This device has no voice configured.")
-        self.speaker.say_again(stream)
-        return _answer(conduct)
-
-    def _code(self, request: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
-        conduct = self._conduct(request)
-
-        def told(given: Given | None) -> None:
-            if given is None:
-                error = RefusedError("code", "核验码计算失败，请再试一次。", "The code could not be made; ask again.")
-                answer(refusal(error))
-            else:
-                answer({"ok": True, "stream": conduct.stream.section.name} | given.plain())
-
-        self.recital.ask(conduct, told)
-
-
-def _answer(conduct: Conduct) -> dict[str, Any]:
-    return {
-        "session": conduct.session.hex() if conduct.session else None,
-        "stream": conduct.stream.section.name,
-        "state": conduct.state.value,
-    }
-
-
-def _hello(message: link.Message) -> link.Hello:
-    if not isinstance(message, link.Hello):
-        raise PeerLostError("did not say who it is")
-    return message
-
-
-def _no_room() -> RefusedError:
-    return RefusedError(
-        "storage",
-        "存储空间已满，无法记录：请先移交音像记录或者清理存储空间。",
-        "The disk is full and nothing can be recorded: hand over what is recorded, or make room.",
-    )
-
-
-def _agency_policy(data: bytes) -> policies.Policy:
-    """Return the agency's policy from its file; without one that can be understood, what holds without one."""
-    if not data:
-        return policies.without_file()
-    try:
-        return policies.parse(data)
-    except policies.PolicyError as error:
-        log.error("the policy file: %s; announcements are those of no agency", error)  # noqa: TRY400 - told
-        return policies.without_file()
-
-
-def _policy_file(config: DeviceConfig) -> tuple[bytes, str | None]:
-    """Return the bytes of the agency's policy file, and what is wrong with it.
-
-    Without one a session is made under no policy, and names the digest of no bytes: the device never refuses to
-    record.
-    """
-    if not config.device.policy:
-        return b"", None
-    try:
-        return Path(config.device.policy).read_bytes(), None
-    except OSError as error:
-        return b"", f"the policy file cannot be read: {error.strerror}: {config.device.policy}"

@@ -109,7 +109,7 @@ class Declarations:
         def bodies(facts: FileFacts) -> list[Body]:
             return [body, _details(facts, stated, "start")]
 
-        session = conduct.stream.put_on_record(Open("command", stated.matter), particulars.encode(stated), bodies)
+        session = conduct.stream.log.put_on_record(Open("command", stated.matter), particulars.encode(stated), bodies)
         self.closed(conduct.stream, session)
         log.info("stream %s: not recorded: %s (%s)", conduct.stream.section.name, body.reason, session.hex()[:8])
         return session
@@ -202,7 +202,7 @@ class Declarations:
         one = self._over(beginning)
         conduct = next(found for found in conducts if found.stream.number == one.stream)
         _need_idle(conduct)
-        conduct.stream.add_file_to(
+        conduct.stream.log.add_file_to(
             one.session, "details", particulars.encode(stated), lambda facts: _details(facts, stated, "after")
         )
         log.info("stream %s: details of %s added", conduct.stream.section.name, one.session.hex()[:8])
@@ -219,9 +219,9 @@ class Declarations:
         one = self._over(beginning)
         conduct = next(found for found in conducts if found.stream.number == one.stream)
         _need_idle(conduct)
-        moment = conduct.stream.marker_at(one.session, sequence)
+        moment = conduct.stream.log.marker_at(one.session, sequence)
         said = SessionDetails(author=author)
-        conduct.stream.add_file_to(
+        conduct.stream.log.add_file_to(
             one.session,
             "details",
             particulars.encode(said),

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from recorder.clock import Clock
     from recorder.conduct import Conduct
     from recorder.config import DeviceConfig
+    from recorder.slots import Slot
     from recorder.speaker import Speaker
     from recorder.spool.spool import Spool
-    from recorder.stream import Slot, StreamRecorder
+    from recorder.stream import StreamRecorder
     from recorder.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ class Health:
         self._room = self._storage.look(
             now_ns,
             room_bytes=self._spool.free_bytes() + freeable,
-            written_bytes=sum(one.stream.written_size_bytes for one in self._conducts.values()),
+            written_bytes=sum(one.stream.writing.size_bytes for one in self._conducts.values()),
             recording=self._recording(),
             full=self._full,
         )
@@ -253,8 +254,8 @@ class Health:
         check = self._check = _Check(self._checks, self._clock.boottime_ns(), "not-checked")
         order = link.Probe(number=check.number, length_ms=PROBE_MS)
         for name, conduct in self._conducts.items():
-            check.awaited |= {(name, source) for source in conduct.stream.probe(order)}
-        ears = [one.stream for one in self._conducts.values() if one.stream.has_ear]
+            check.awaited |= {(name, source) for source in conduct.stream.slots.probe(order)}
+        ears = [one.stream for one in self._conducts.values() if one.stream.slots.has_ear]
         # What is played while something is recorded would be on the recording.
         if self._speaker is not None and self._speaker.present and ears and not self._recording():
             check.loop, check.ear = "", ears[0]
@@ -294,7 +295,7 @@ class Health:
             sources=tuple(
                 _source(name, slot, check.answers.get((name, slot.name)), conduct.stream.impairments.seen(slot.name))
                 for name, conduct in self._conducts.items()
-                for slot in conduct.stream.slots.values()
+                for slot in conduct.stream.slots
             ),
             speaker=speaker,
             loop=check.loop or "not-heard",
@@ -328,7 +329,7 @@ class Health:
         """Let the sessions to come name this check."""
         if record is not None and isinstance(record.body, records.Check):
             for conduct in self._conducts.values():
-                conduct.stream.checked = (record.body.result, record.utc_ns)
+                conduct.stream.log.checked = (record.body.result, record.utc_ns)
 
     # -- what is shown -------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Photos:
         Raises:
             RefusedError: there is none now, or it has been asked for too many already.
         """
-        peer = self._stream.camera
+        peer = self._stream.slots.camera
         if peer is None:
             raise RefusedError("camera", "没有可用的摄像部件，无法拍照。", "No camera is there to take a photograph.")
         if len(self._waiting) >= MAX_WAITING:
@@ -76,7 +76,7 @@ class Photos:
         while number in self._waiting:
             number += 1
         self._waiting[number] = peer
-        self._stream.tell_camera(link.Take(number=number))
+        self._stream.slots.tell_camera(link.Take(number=number))
 
     def taken(self, message: link.Taken, data: bytes) -> None:
         """A camera has sent a photograph.
@@ -117,7 +117,7 @@ class Photos:
 
     def tick(self) -> None:
         """Give up those whose camera is gone or silent, and all where recording is off: what is around is not taken."""
-        now, peer = self._clock.boottime_ns(), self._stream.camera
+        now, peer = self._clock.boottime_ns(), self._stream.slots.camera
         for number, asked in list(self._waiting.items()):
             if asked is not peer or now - number > WITHIN_NS or not self._stream.keeps_photos:
                 del self._waiting[number]

@@ -1,4 +1,4 @@
-"""After a crash: what a session that was not closed is to become. The decision is pure; reading is at the end.
+"""After a crash: what a session that was not closed is to become. Pure, but for :func:`position`, which reads a file.
 
 The same session goes on when only the process died, or when the machine was off for a length that is known and short;
 otherwise recovery closes it as interrupted, so that no device wakes up on a charger and records a bedroom.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from recorder.assembly import Position
+from recorder.assembly import Assembler, Position
 from recorder.clock import UNSET
 from recorder.evidence import stored
 from recorder.evidence.errors import StoredFormatError
 from recorder.evidence.records import Chunk, NotRecorded, SessionOpen
+from recorder.gaps import GapKeeper
+from recorder.opened import Recovered, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
 
     from recorder.clock import Instant
     from recorder.evidence.records import Record
+    from recorder.spool.spool import OpenSession
 
 OFF_LONGEST_NS: Final = 600_000_000_000
 """A machine that was off for longer does not go on with the session by itself."""
+OFF_UNCERTAINTY_NS: Final = 1_000_000_000
+"""Two readings of a synchronised clock, before and after a power loss."""
 
 
 class Past(NamedTuple):
@@ -128,6 +133,63 @@ def position(known: Past, chunk_path: Path | None) -> Position:
         except (OSError, StoredFormatError):
             init, sources = b"", {}
     return Position(known.number, known.part, init, known.ends_ns, sources)
+
+
+def reopen(
+    found: OpenSession,
+    known: Past,
+    how: Resumption,
+    interval: tuple[str, int] | None,
+    now: Instant,
+    *,
+    epoch: bytes,
+    gather_until_ns: int,
+    tracks: list[str],
+) -> tuple[Session, Recovered]:
+    """Return the session as it goes on, and what it was.
+
+    Args:
+        found: the session in the spool.
+        known: what the log says of it.
+        how: it goes on.
+        interval: of unsuitable content in which it is.
+        now: the device's clocks.
+        epoch: of the media files to come.
+        gather_until_ns: until when init segments are awaited.
+        tracks: what was being recorded.
+    """
+    opened = found.opened.body
+    assert isinstance(opened, SessionOpen)  # noqa: S101 - the spool looked it up by its kind
+    assembler = Assembler(how.zero_boottime_ns, position(known, found.last_chunk_path), opened.pre_event_ns)
+    session = Session(
+        found.session,
+        found.opened.sequence,
+        how.zero_boottime_ns,
+        epoch,
+        assembler,
+        GapKeeper(),
+        gather_until_ns,
+        assembler.sources,
+        chunks=found.chunks,
+        end_boottime_ns=how.zero_boottime_ns + known.end_ns,
+        begin_ns=opened.pre_event_ns,
+        mode=opened.mode,
+        matter=opened.matter,
+    )
+    if interval is not None:
+        session.off, session.off_complete = "unsuitable", True
+    if how.off_ns is None:
+        session.gaps.because(tracks, "unsuitable" if interval else "restart")
+    else:
+        session.gaps.across_boot(
+            tracks,
+            "unsuitable" if interval else "power",
+            known.boot,
+            how.off_ns + OFF_UNCERTAINTY_NS,
+            start_shift_ns=known.zero_boottime_ns - how.zero_boottime_ns,
+        )
+    off_ns = now.boottime_ns - session.end_boottime_ns
+    return session, Recovered(found.session, session.matter, interval, how.off_ns is not None, off_ns)
 
 
 def _utc(record: Record, boottime_ns: int) -> int | None:

@@ -161,7 +161,7 @@ class Speaker:
 
     def _can_listen(self, number: int) -> bool:
         stream = self._streams[number]
-        return stream.can_listen or (self._check_done is not None and stream.has_ear)
+        return stream.can_listen or (self._check_done is not None and stream.slots.has_ear)
 
     def set_quiet(self, stream: StreamRecorder, *, quiet: bool) -> None:
         """Say whether a stream records a quiet matter: cues are then light and vibration alone."""
@@ -202,7 +202,7 @@ class Speaker:
             if session.zero_boottime_ns + session.begin_ns >= self._began_ns:
                 self._due[number] = now_ns + SOUND_WITHIN_NS
         due_ns = self._due.get(number)
-        if due_ns is None or not (stream.sounds or session.mode == "photo" or now_ns >= due_ns):
+        if due_ns is None or not (stream.slots.sounds or session.mode == "photo" or now_ns >= due_ns):
             return
         del self._due[number]
         text = self._policy.start_text(session.mode, session.matter)
@@ -217,7 +217,7 @@ class Speaker:
                 self._send(Order(number=action.number, say=action.text, arguments=action.arguments))
             elif isinstance(action, Listen):
                 order = link.Listen(number=action.number, played_boottime_ns=action.played_boottime_ns)
-                self._streams[action.stream].listen_for(order, action.pattern)
+                self._streams[action.stream].slots.listen_for(order, action.pattern)
             elif isinstance(action, Sign):
                 self._sign(action.stream, action.body)
             elif isinstance(action, Cue):

@@ -67,7 +67,7 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
                 "pid": slot.peer.pid if slot.peer else None,
                 "codes": slot.codes,
             }
-            for slot in stream.slots.values()
+            for slot in stream.slots
         },
     }
 
@@ -79,7 +79,7 @@ def state_of(conduct: Conduct) -> str:
     """
     stream = conduct.stream
     session = stream.session
-    flowing = {track for slot in stream.slots.values() if slot.flows for track in stream.wanted(slot)}
+    flowing = {track for slot in stream.slots if slot.flows for track in slot.wanted(stream.mode)}
     state = "ready"
     if session is not None and session.mode != "photo":
         whole = flowing == set(stream.tracks) and session.mode != "audio"
@@ -88,7 +88,7 @@ def state_of(conduct: Conduct) -> str:
             state = "closing"
         elif session.off is not None:
             state = "unsuitable"
-    elif any(slot.peer is None for slot in stream.slots.values()):
+    elif any(slot.peer is None for slot in stream.slots):
         state = "starting"
     return state
 

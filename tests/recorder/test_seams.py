@@ -56,7 +56,7 @@ class Post:
     def tick(self, seconds: float = 0.25) -> None:
         """As the daemon's loop does."""
         self.bench.clock.advance(seconds)
-        for slot in self.bench.stream.slots.values():
+        for slot in self.bench.stream.slots:
             slot.heard_boottime_ns = self.bench.clock.boottime_ns()  # no test here is about sources that hang
         for action in (self.bench.stream.tick, self.conduct.tick):
             try:

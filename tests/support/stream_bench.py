@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from recorder.config import SourceSection, StreamSection
 from recorder.peers import PeerLostError, SourcePeer
 from recorder.source import link
-from recorder.stream import Slot, StreamRecorder
+from recorder.stream import StreamRecorder
 from tests.support.clock import FakeClock
 from tests.support.source_end import SourceEnd
 from tests.support.spools import CAMERA, Site
 
 if TYPE_CHECKING:
     from recorder.evidence.records import Record
+    from recorder.slots import Slot
     from recorder.spool.spool import Spool
 
 SECTION = StreamSection(
