@@ -156,6 +156,11 @@ class Conduct:
         session = self.stream.session
         return self.state is State.UNSUITABLE or (session is not None and session.off is not None)
 
+    @property
+    def photographs(self) -> bool:
+        """Whether a session for photographs alone is open."""
+        return self._photo_session is not None
+
     def cue(self, text: str, arguments: dict[str, str] | None = None) -> None:
         """Tell the officer."""
         self._speaker.cue(self.stream, text, arguments)

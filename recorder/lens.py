@@ -43,6 +43,10 @@ class Stage(Protocol):
     def off(self) -> bool:
         """Whether nothing is to be recorded now, the codes that are shown neither."""
 
+    @property
+    def photographs(self) -> bool:
+        """Whether that session is one for photographs alone."""
+
     def add_details(self, stated: SessionDetails, *, when: str, author: str) -> None:
         """Sign details into the session."""
 
@@ -85,7 +89,8 @@ class Lens:
         for stage in self._stages.values():
             session = stage.open_session
             if session is not None and not stage.off:
-                self._obey(stage, self._of(stage.name).opened(self._clock.boottime_ns(), session))
+                now_ns = self._clock.boottime_ns()
+                self._obey(stage, self._of(stage.name).opened(now_ns, session, photographs=stage.photographs))
         for _ in range(len(self._waiting)):
             stage, shown = self._waiting.popleft()
             if stage.off:

@@ -96,14 +96,22 @@ class ShownCodes:
         tasks = [one.shown.code for one in self._kept.values() if isinstance(one.shown.code, TaskCode)]
         return tasks[-1].matter if tasks else None
 
-    def opened(self, now_ns: int, session: bytes) -> list[Order]:
-        """A session is open: what was shown before it is added to it. May be called as often as one likes."""
+    def opened(self, now_ns: int, session: bytes, *, photographs: bool = False) -> list[Order]:
+        """A session is open: what was shown before it is added to it. May be called as often as one likes.
+
+        Args:
+            now_ns: boot-time.
+            session: its id.
+            photographs: it is one for photographs alone: what was shown stays for the recording that may follow.
+        """
         self._forget(now_ns)
-        kept, self._kept = self._kept, {}
         if session != self._session:
             self._session, self._in_session = session, set()
-        self._in_session |= set(kept)
-        return [Add(one.details, "start") for one in kept.values()]
+        fresh = {digest: one for digest, one in self._kept.items() if digest not in self._in_session}
+        if not photographs:
+            self._kept = {}
+        self._in_session |= set(fresh)
+        return [Add(one.details, "start") for one in fresh.values()]
 
     def _keep(self, kept: Kept) -> list[Order]:
         self._forget(kept.read_ns)

@@ -32,6 +32,7 @@ class Stage:
 
     name = "body"
     off = False
+    photographs = False
 
     def __init__(self) -> None:
         self.open_session: bytes | None = SESSION
@@ -215,3 +216,18 @@ def test_what_is_shown_in_an_interval_of_unsuitable_content_is_not_recorded(benc
     bench.stage.off = False
     bench.later(EXAMINE_EVERY_NS)
     assert len(bench.stage.added) == count
+
+
+@pytest.mark.rule("R1")
+def test_what_was_shown_before_a_photograph_is_also_of_the_recording_that_follows(bench: Bench) -> None:
+    bench.stage.open_session = None
+    bench.show(ISSUER.text(task()))
+    bench.stage.open_session, bench.stage.photographs = b"P" * 16, True
+    bench.later(10**9)
+    bench.later(10**9)
+    assert bench.stage.when == ["start"]
+    bench.stage.open_session, bench.stage.photographs = SESSION, False
+    assert bench.lens.matter("body") == task().matter
+    bench.later(10**9)
+    bench.later(10**9)
+    assert bench.stage.when == ["start", "start"]
