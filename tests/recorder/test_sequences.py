@@ -86,7 +86,7 @@ class Life:
 
     def tick(self, seconds: float = 0.25) -> None:
         self.bench.clock.advance(seconds)
-        for slot in self.bench.stream.slots.values():
+        for slot in self.bench.stream.slots:
             slot.heard_boottime_ns = self.bench.clock.boottime_ns()
         self.carefully(self.bench.stream.tick)
         self.carefully(self.conduct.tick)
