@@ -118,8 +118,8 @@ class Daemon:
         """Signal that has come. Its handler does no more: it may run in the middle of writing a record."""
         self._recovered = False
         self._full = False
-        self._ended_by_full: list[Conduct] = []
-        """Streams that record by themselves, to begin again when there is room."""
+        self._to_begin: list[Conduct] = []
+        """Streams that record by themselves, to begin when there is room."""
         self._due_clock: list[records.Clock] = []
         self._looked_ns = 0
 
@@ -187,7 +187,24 @@ class Daemon:
         for conduct in self.conducts.values():
             conduct.recovered(goes_on.get(conduct.stream.number))
             if conduct.stream.section.auto_start and conduct.stream.session is None:
-                conduct.start("start-up")
+                self._begin(conduct)
+
+    def _begin(self, conduct: Conduct) -> None:
+        """Let a stream that records by itself do so; without room for it, it waits."""
+        try:
+            conduct.start("start-up")
+        except DiskFullError as error:
+            self._to_begin.append(conduct)
+            self.disk_full(str(error))
+
+    def _begin_what_waits(self) -> None:
+        waiting, self._to_begin = self._to_begin, []
+        for conduct in waiting:
+            session = conduct.stream.session
+            if session is None:
+                self._begin(conduct)
+            elif session.ending is not None:
+                self._to_begin.append(conduct)  # there is room, and its close is yet to be signed
 
     def _tick(self) -> None:
         now = self.clock.boottime_ns()
@@ -245,10 +262,8 @@ class Daemon:
         if self._full and not self.spool.full:
             self._full = False
             log.info("there is room again")
-            again, self._ended_by_full = self._ended_by_full, []
-            for conduct in again:
-                if conduct.stream.session is None and self._ending is None:
-                    self.careful(lambda one=conduct: one.start("start-up"))
+        if not self._full and self._ending is None:
+            self._begin_what_waits()
 
     def _heads(self, *, off: bool = False) -> None:
         """Write where every stream's log stands into the device log."""
@@ -326,7 +341,7 @@ class Daemon:
         if not self._full:
             log.error("%s", detail)
             self._full = True
-            self._ended_by_full = [
+            self._to_begin += [
                 conduct
                 for conduct in self.conducts.values()
                 if conduct.stream.section.auto_start and conduct.stream.session is not None

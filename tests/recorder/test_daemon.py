@@ -21,6 +21,8 @@ from recorder.daemon import Daemon
 from recorder.evidence.records import Chunk, SessionClose, SessionOpen
 from recorder.source import link
 from recorder.spool import steps
+from recorder.spool.errors import DiskFullError
+from tests.support.clock import FakeClock
 from tests.support.session import assert_chain, stream_records
 from tests.support.site import Site
 from tests.support.source_end import SourceEnd
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recorder.session import Open
+    from recorder.spool.spool import Spool
 
 OUTSIDE = """
 [[streams]]
@@ -369,6 +372,90 @@ def test_a_start_on_a_full_disk_waits_for_room_and_then_recovers(small: Site) ->
     small.recorder.stop()
     fragments = [record.body.fragments for record in stream_records(small.spool) if isinstance(record.body, Chunk)]
     assert sum(fragments) == 6
+
+
+@pytest.fixture
+def hall(tmp_path: Path) -> Iterator[tuple[Daemon, FakeClock]]:
+    """A hall that is recorded by itself, and a room that is recorded when somebody says so."""
+    clock = FakeClock()
+    spool: Spool = make_site(tmp_path / "site").open(clock, ("hall", "room"))
+    sources = {"camera": SourceSection(kind="synthetic", tracks=["video"], spawn=False)}
+    config = DeviceConfig(
+        device=DeviceSection(id=DEVICE, spool=str(tmp_path / "site" / "spool"), run=str(tmp_path)),
+        keys=KeysSection(signing="file:", certificate=str(tmp_path / "none.crt"), authority=[]),
+        streams=[
+            StreamSection(name="hall", sources=sources, auto_start=True),
+            StreamSection(name="room", sources=sources),
+        ],
+    )
+    yield Daemon(config, tmp_path / "device.toml", spool, clock), clock  # type: ignore[arg-type]
+    spool.close()
+
+
+def let_pass(daemon: Daemon, clock: FakeClock, seconds: int) -> None:
+    for _ in range(4 * seconds):
+        clock.advance(0.25)
+        daemon._tick()
+
+
+def test_what_found_no_room_for_its_first_record_begins_by_itself_when_there_is(
+    hall: tuple[Daemon, FakeClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, clock = hall
+    stream = daemon.streams["hall"]
+
+    def no_room(_order: Open) -> bytes:
+        raise DiskFullError("nothing is left")
+
+    with monkeypatch.context() as full:
+        full.setattr(stream, "open_session", no_room)
+        daemon.careful(daemon._recover)
+        let_pass(daemon, clock, 5)
+        assert stream.session is None
+    let_pass(daemon, clock, 5)
+    assert stream.session is not None
+
+
+def test_what_a_full_disk_ended_begins_again_also_where_somebody_began_another_recording_first(
+    hall: tuple[Daemon, FakeClock],
+) -> None:
+    daemon, clock = hall
+    daemon.careful(daemon._recover)
+    let_pass(daemon, clock, 3)
+    stream = daemon.streams["hall"]
+    assert stream.session is not None
+    first = stream.session.id
+    daemon.disk_full("nothing is left")
+    assert stream.session is None
+    room = daemon.conducts["room"]
+    daemon.ready_to_record(room)
+    room.press("button")
+    let_pass(daemon, clock, 3)
+    assert stream.session is not None
+    assert stream.session.id != first
+    assert room.stream.session is not None
+
+
+def test_what_a_full_disk_ended_begins_again_where_there_was_no_room_even_for_its_end(
+    hall: tuple[Daemon, FakeClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, clock = hall
+    daemon.careful(daemon._recover)
+    let_pass(daemon, clock, 3)
+    stream = daemon.streams["hall"]
+
+    def no_room(*_: object) -> None:
+        raise DiskFullError("nothing is left")
+
+    with monkeypatch.context() as full:
+        full.setattr(stream.log, "close", no_room)
+        daemon.disk_full("nothing is left")
+        assert stream.session is not None
+        assert stream.session.waits_for_room
+        daemon._look(clock.boottime_ns())
+    let_pass(daemon, clock, 5)
+    assert stream.session is not None
+    assert not stream.session.waits_for_room
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------------
