@@ -64,14 +64,13 @@ class Daemon:
         self.spool = spool
         self.clock = clock
         self.run_folder = Path(config.device.run)
-        governing = policies.in_force(config.device.policy)
-        agency, self._policy_fault = governing.policy, governing.fault
+        agency, self._policy_fault = policies.in_force(config.device.policy)
         self._pre_event_faults = [
             problem for section in config.streams if (problem := lawful.pre_event_problem(agency, section)) is not None
         ]
         self.streams = {
             section.name: StreamRecorder(
-                number, section, spool, clock, governing.sha256, lawful.pre_event_ns(agency, section)
+                number, section, spool, clock, agency.digest, lawful.pre_event_ns(agency, section)
             )
             for number, section in enumerate(config.streams, 1)
         }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,46 +13,36 @@ if TYPE_CHECKING:
 
     from recorder.evidence.policy import Policy
 
-log = logging.getLogger(__name__)
-
 FOLDERS: Final = (Path("/etc/liuhen/agencies"), Path(__file__).parents[1] / "config" / "agencies")
 """Where a policy is looked for by its digest when none is named: installed, and beside the program."""
 
 
 class InForce(NamedTuple):
-    """The policy that a device follows, and that its sessions name."""
+    """The policy that a device follows, and that its sessions name by its digest."""
 
     policy: Policy
-    sha256: bytes
-    """Digest of its file; of no bytes where there is none."""
     fault: str | None
-    """Why the file cannot be read."""
+    """Why its file cannot be used."""
 
 
 def in_force(path: str | None) -> InForce:
     """Return the policy that a device is to follow; it never refuses to record because of one.
 
+    A file that cannot be read or understood is not followed, and so no session names it: then holds what holds
+    without one.
+
     Args:
-        path: of its file; None or empty where none is configured. Where none can be understood, it is
-            what holds without one.
+        path: of its file; None or empty where none is configured.
     """
-    data, fault = b"", None
-    if path:
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            fault = f"the policy file cannot be read: {error.strerror}: {path}"
-    return InForce(_understood(data), hashlib.sha256(data).digest(), fault)
-
-
-def _understood(data: bytes) -> Policy:
-    if not data:
-        return policy.without_file()
+    fault = None
     try:
-        return policy.parse(data)
+        if path and (data := Path(path).read_bytes()):
+            return InForce(policy.parse(data), None)
+    except OSError as error:
+        fault = f"the policy file cannot be read: {error.strerror}: {path}"
     except policy.PolicyError as error:
-        log.error("the policy file: %s; announcements are those of no agency", error)  # noqa: TRY400 - told
-        return policy.without_file()
+        fault = f"the policy file cannot be understood: {error}: {path}"
+    return InForce(policy.without_file(), fault)
 
 
 def load(named: Iterable[Path]) -> list[Policy]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recorder.evidence.records import Fault, Gap
+from recorder.evidence.policy import NO_FILE_SHA256
+from recorder.evidence.records import Fault, Gap, SessionOpen
 from tests.crash.test_disasters import all_receipted, record_session
 from tests.crash.test_recorder_killed import SMALL, state
 from tests.support.commands import LIUHEN
@@ -83,6 +84,23 @@ def test_a_missing_policy_file_is_a_signed_fault_and_the_device_records_all_the_
     faults = [record.body for record in stream_records(site.spool, 0) if isinstance(record.body, Fault)]
     assert [fault.code for fault in faults] == ["policy_missing"]
     assert chunks(site.spool)
+
+
+def test_a_policy_file_that_nobody_understands_is_a_signed_fault_and_no_session_names_it(tmp_path: Path) -> None:
+    with Site(tmp_path / "site", streams=SMALL) as site:
+        file = site.folder / "policy.toml"
+        file.write_text('version = "1"\nof_a_later_program = true\n')
+        text = site.device_config.read_text().replace("[device]", f'[device]\npolicy = "{file}"', 1)
+        site.device_config.write_text(text)
+        site.start_recorder()
+        record_session(site)
+        site.recorder.stop()
+    (fault,) = [record.body for record in stream_records(site.spool, 0) if isinstance(record.body, Fault)]
+    assert fault.code == "policy_missing"
+    assert fault.detail is not None
+    assert "cannot be understood" in fault.detail
+    (opened,) = [record.body for record in stream_records(site.spool) if isinstance(record.body, SessionOpen)]
+    assert opened.policy_sha256 == NO_FILE_SHA256
 
 
 def test_no_recorder_to_ask_is_said_in_the_language_of_the_device(tmp_path: Path) -> None:
