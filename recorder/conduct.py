@@ -198,8 +198,8 @@ class Conduct:
         self._obey(self._rules.silent(self.stream.silent, frozenset(self.stream.tracks)))
         self.photos.tick()
         self._look_after_photos(now)
-        while self.stream.cues:
-            self._speaker.cue(self.stream, self.stream.cues.pop(0))
+        while self.stream.troubles.cues:
+            self._speaker.cue(self.stream, self.stream.troubles.cues.pop(0))
 
     def spoken(self, text: str) -> None:
         """A text has been spoken to its end."""

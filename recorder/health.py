@@ -293,7 +293,12 @@ class Health:
             clock=now.quality,
             utc_ns=now.utc_ns,
             sources=tuple(
-                _source(name, slot, check.answers.get((name, slot.name)), conduct.stream.impairments.seen(slot.name))
+                _source(
+                    name,
+                    slot,
+                    check.answers.get((name, slot.name)),
+                    conduct.stream.troubles.impairments.seen(slot.name),
+                )
                 for name, conduct in self._conducts.items()
                 for slot in conduct.stream.slots
             ),

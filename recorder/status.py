@@ -60,7 +60,7 @@ def _stream(conduct: Conduct, given: Given | None, now_boottime_ns: int) -> dict
         "session": session.id.hex() if session else None,
         "length_ns": now_boottime_ns - session.zero_boottime_ns if session else None,
         "chunks": session.assembler.chunks if session else None,
-        "suffers_from": stream.impairments.lasting,
+        "suffers_from": stream.troubles.impairments.lasting,
         "sources": {
             slot.name: {
                 "connected": slot.peer is not None,

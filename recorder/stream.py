@@ -18,13 +18,13 @@ from recorder.assembly import Assembler
 from recorder.control import RefusedError
 from recorder.evidence import records
 from recorder.gaps import GapKeeper
-from recorder.impairments import Cue, Impairments, Replace, Sign
-from recorder.opened import LOST_CAUSE, Ending, Session
+from recorder.opened import Ending, Session
 from recorder.peers import PeerLostError
 from recorder.slots import TRACK_IDS, Slots
 from recorder.source import link
 from recorder.spool.errors import DiskFullError
 from recorder.streamlog import StreamLog
+from recorder.troubles import Troubles
 from recorder.writing import Writing
 
 if TYPE_CHECKING:
@@ -44,12 +44,6 @@ log = logging.getLogger(__name__)
 
 GATHER_NS: Final = 2_000_000_000
 FLUSH_NS: Final = 3_000_000_000
-QUIET_EVENTS: Final = ("waiting",)
-"""A source that has nothing whole to send says that it lives."""
-LOSING_EVENTS: Final = ("stalled", "failed", "discarded", "hole")
-"""After these a track may be silent, and this was why."""
-MAX_CAUSE: Final = 40
-"""Longest id of a cause, in characters."""
 PAST_SHORTEST_NS: Final = 1_000_000_000
 """Of less before a press no picture could be shown: the recording begins at the press."""
 NOT_OPENED: Final = "not-opened"
@@ -86,10 +80,7 @@ class StreamRecorder:
         self.session: Session | None = None
         self.closed: list[tuple[bytes, str]] = []
         """Sessions that have been closed, and why, for whoever takes them away."""
-        patience = {name: round(source.replace_frozen_after_s * 1e9) for name, source in section.sources.items()}
-        self.impairments = Impairments(patience)
-        self.cues: list[str] = []
-        """What the officer is to be told, for whoever takes it away."""
+        self.troubles = Troubles(section.name, self.slots)
         self._next: tuple[bytes, Open, Ending | None] | None = None
         """A session that begins as soon as the present one is closed, and its end, if that has been ordered too."""
         self.log = StreamLog(number, section, spool, clock, policy_sha256)
@@ -148,7 +139,7 @@ class StreamRecorder:
             matter=order.matter,
         )
         self._ended_boottime_ns = None
-        self._suffer(self.impairments.opened(now, self.slots.recorded(mode)))
+        self.troubles.opened(self.session, now)
         for slot in self.slots:
             self._start(slot, past_ns)
 
@@ -201,7 +192,7 @@ class StreamRecorder:
             return
         self._stop_sources(session, keep=False)
         session.off, session.off_complete, session.go_on_due = cause, False, False
-        session.due += self.impairments.closed(self._clock.boottime_ns())
+        session.due += self.troubles.impairments.closed(self._clock.boottime_ns())
         self._settle()
 
     def go_on(self) -> None:
@@ -220,7 +211,7 @@ class StreamRecorder:
         session.from_boottime_ns = self._clock.boottime_ns()
         session.gather_until_ns = session.from_boottime_ns + GATHER_NS
         session.assembler.expect_holes(self.tracks)
-        self._suffer(self.impairments.opened(self._clock.boottime_ns(), self.slots.recorded(session.mode)))
+        self.troubles.opened(session, self._clock.boottime_ns())
         for slot in self.slots:
             self._start(slot)
 
@@ -255,7 +246,7 @@ class StreamRecorder:
         self.log.go_on(found.session, epoch)
         self.session = session
         if session.off is None:
-            self._suffer(self.impairments.opened(now.boottime_ns, self.slots.recorded(mode)))
+            self.troubles.opened(session, now.boottime_ns)
         log.info(
             "stream %s: session %s goes on%s",
             self.section.name,
@@ -327,7 +318,7 @@ class StreamRecorder:
         ending = session.ending or Ending("fault", "device")
         if not session.last_bodies:
             end = session.last_boottime_ns
-            faults = self.impairments.closed(end)
+            faults = self.troubles.impairments.closed(end)
             gaps = session.gaps.over(session.unfinished(self.tracks, end))
             close = self.log.closing(session.open_sequence, session.chunks, end, ending)
             session.last_bodies = [*session.due, *faults, *gaps, close]
@@ -439,7 +430,7 @@ class StreamRecorder:
         session = self.session
         slot.heard_boottime_ns = self._clock.boottime_ns()
         if isinstance(message, link.Event):
-            self._event(slot, message)
+            self.troubles.event(session, slot, message, slot.heard_boottime_ns)
         elif session is None:
             return  # late messages of a session that has been closed
         elif isinstance(message, link.Init):
@@ -459,7 +450,7 @@ class StreamRecorder:
         """A source's connection is gone."""
         log.warning("source %s/%s lost: %s", self.section.name, slot.name, why)
         slot.peer, slot.started, slot.flows, slot.ended = None, False, False, True
-        self.impairments.gone(slot.name, self._clock.boottime_ns())
+        self.troubles.impairments.gone(slot.name, self._clock.boottime_ns())
         if self.session is not None:
             self.writing.release_of(self.session, slot)
             slot.has_init = False
@@ -495,69 +486,14 @@ class StreamRecorder:
         if session.gather_until_ns is not None and now >= session.gather_until_ns:
             self.writing.release(session)
         if session.runs:
-            self._end_hung(session, now)
+            self.troubles.end_hung(session, now)
         if session.gather_until_ns is None and (session.runs or (session.off_complete and session.ending is None)):
             begun = session.gaps.begins(session.ends(self.tracks), now)
             self.writing.sign_gaps(session, begun)
             session.assembler.expect_holes([track for gap in begun for track in gap.tracks])
-        self._suffer(self.impairments.tick(now))
+        self.troubles.tick(session, now)
         self.writing.sign_due(session)
         self._settle()
-
-    def _end_hung(self, session: Session, now_ns: int) -> None:
-        for slot in self.slots:
-            wanted = slot.wanted(session.mode)
-            if not wanted or not slot.hangs(now_ns):
-                continue
-            session.gaps.because(wanted, LOST_CAUSE[wanted[0]], "source hung")
-            log.warning(
-                "source %s/%s has been silent for %d ms and is ended",
-                self.section.name,
-                slot.name,
-                (now_ns - slot.heard_boottime_ns) // 1_000_000,
-            )
-            slot.kill()
-            slot.heard_boottime_ns = now_ns
-
-    def _event(self, slot: Slot, event: link.Event) -> None:
-        if event.event in QUIET_EVENTS:
-            return
-        log.warning(
-            "source %s/%s: %s of %s, %s: %s (%d)",
-            self.section.name,
-            slot.name,
-            event.event,
-            "+".join(event.tracks),
-            event.cause,
-            event.detail,
-            event.count,
-        )
-        at_ns = min(event.boottime_ns, self._clock.boottime_ns())
-        if event.event in ("impaired", "unwatched"):
-            self._suffer(self.impairments.begins(slot.name, event.cause, at_ns, link.short(event.detail or "")))
-        elif event.event == "unimpaired":
-            self.impairments.ends(slot.name, event.cause, at_ns)
-        if self.session is not None and event.event in LOSING_EVENTS:
-            tracks = [track for track in event.tracks if track in slot.wanted(self.mode)]
-            detail = link.short(event.detail) if event.detail else None
-            self.session.gaps.because(tracks, link.short(event.cause, MAX_CAUSE), detail)
-
-    def _suffer(self, actions: list[Sign | Cue | Replace]) -> None:
-        """Take note of what the recording suffers from, or no longer; it is signed at the next look at the clock."""
-        for action in actions:
-            if isinstance(action, Sign) and self.session is not None:
-                self.session.due.append(action.body)
-            elif isinstance(action, Cue):
-                self.cues.append(action.text)
-            elif isinstance(action, Replace):
-                self._replace(self.slots[action.source])
-
-    def _replace(self, slot: Slot) -> None:
-        """The picture of a source is frozen: another process may do better."""
-        log.warning("source %s/%s shows a frozen picture and is ended", self.section.name, slot.name)
-        if self.session is not None:
-            self.session.gaps.because(slot.section.tracks, "frozen", "the picture was frozen")
-        slot.kill()
 
 
 def _idle() -> RefusedError:

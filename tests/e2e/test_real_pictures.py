@@ -162,7 +162,7 @@ def test_a_camera_that_cannot_be_reached_is_said_and_the_sound_is_recorded(
             site.wait_for(lambda: site.ask("status")["streams"][0]["session"] is None, "closed")
             site.recorder.stop()
             log = site.recorder.log()
-    sentences = [line for line in log.splitlines() if "recorder.stream" in line and "failed of video" in line]
+    sentences = [line for line in log.splitlines() if "recorder.troubles" in line and "failed of video" in line]
     assert sentences
     assert all(f"{cause}: {said}" in line for line in sentences)
     assert "Traceback" not in log

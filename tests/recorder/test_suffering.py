@@ -46,8 +46,8 @@ def test_a_covered_lens_is_signed_while_it_lasts_and_closed_before_the_session_i
     (begun,) = bench.bodies(Fault)
     assert begun.start_boottime_ns == bench.clock.boottime_ns() - S
     assert begun.detail == "structure 0.20 edges 0.000"
-    assert bench.stream.cues == ["cue.lens.blocked"]
-    assert bench.stream.impairments.lasting == ["lens_blocked"]
+    assert bench.stream.troubles.cues == ["cue.lens.blocked"]
+    assert bench.stream.troubles.impairments.lasting == ["lens_blocked"]
     play(bench, 2, *lines)
     end(bench, *lines)
     assert faults(bench) == [("lens_blocked", False, 1), ("lens_blocked", True, 1)]
@@ -78,7 +78,7 @@ def test_nothing_of_an_interval_that_is_not_recorded_is_signed(bench: StreamBenc
 
 
 def test_a_frozen_picture_ends_its_source_and_the_gap_says_why(bench: StreamBench) -> None:
-    bench.stream.impairments = Impairments({"camera": 2 * S})
+    bench.stream.troubles.impairments = Impairments({"camera": 2 * S})
     camera, microphone = gathered(bench)
     play(bench, 2, camera, microphone)
     tell(bench, camera, "impaired", "picture_frozen", 1)
@@ -87,7 +87,7 @@ def test_a_frozen_picture_ends_its_source_and_the_gap_says_why(bench: StreamBenc
     while camera.far.socket.recv(65536):
         pass  # what was sent before; then the connection is at its end
     bench.stream.lost(camera.slot, "gone")
-    assert bench.stream.impairments.lasting == []
+    assert bench.stream.troubles.impairments.lasting == []
     play(bench, 2, microphone)
     again = bench.connect("camera")
     again.far.begin()
@@ -97,7 +97,7 @@ def test_a_frozen_picture_ends_its_source_and_the_gap_says_why(bench: StreamBenc
     (gap,) = bench.bodies(Gap)
     assert (gap.cause, gap.tracks) == ("frozen", ["video"])
     assert faults(bench) == [("picture_frozen", False, 1), ("picture_frozen", True, 1)]
-    assert bench.stream.cues == ["cue.picture.frozen"]
+    assert bench.stream.troubles.cues == ["cue.picture.frozen"]
 
 
 def test_what_a_source_saw_ends_with_the_source(bench: StreamBench) -> None:
@@ -106,7 +106,7 @@ def test_what_a_source_saw_ends_with_the_source(bench: StreamBench) -> None:
     tell(bench, lines[0], "impaired", "lens_blocked")
     bench.clock.advance(1)
     bench.stream.lost(lines[0].slot, "gone")
-    assert bench.stream.impairments.lasting == []
+    assert bench.stream.troubles.impairments.lasting == []
     bench.clock.advance(1)
     end(bench, lines[1])
     assert bench.bodies(Fault)[-1].length_ns == S
@@ -135,7 +135,7 @@ def test_a_source_that_looks_no_more_is_on_record_and_nobody_is_called(bench: St
     tell(bench, lines[0], "unwatched", "unwatched", detail="the picture is not looked at any more")
     play(bench, 1, *lines)
     assert faults(bench) == [("unwatched", False, 1)]
-    assert bench.stream.cues == []
+    assert bench.stream.troubles.cues == []
 
 
 def test_what_a_hostile_source_says_of_the_future_or_of_nonsense_does_no_harm(bench: StreamBench) -> None:
@@ -159,7 +159,7 @@ def test_told_again_and_again_it_is_one_record(bench: StreamBench) -> None:
         tell(bench, lines[1], "impaired", "sound_silent")
         tell(bench, lines[1], "unimpaired", "sound_silent")
     assert faults(bench) == [("sound_silent", False, 1)]
-    assert bench.stream.cues == ["cue.sound.silent"]
+    assert bench.stream.troubles.cues == ["cue.sound.silent"]
     bench.clock.advance(61)
     bench.stream.tick()
     assert faults(bench) == [("sound_silent", False, 1), ("sound_silent", True, 20)]
