@@ -184,7 +184,7 @@ class Daemon:
                 goes_on[stream.number] = stream.recover(found)
         self._recovered = True
         for conduct in self.conducts.values():
-            conduct.recovered(goes_on.get(conduct.stream.number))
+            self.careful(lambda one=conduct: one.recovered(goes_on.get(one.stream.number)))
             if conduct.stream.section.auto_start and conduct.stream.session is None:
                 self._begin(conduct)
 
@@ -340,15 +340,17 @@ class Daemon:
         if not self._full:
             log.error("%s", detail)
             self._full = True
-            self._to_begin += [
-                conduct
-                for conduct in self.conducts.values()
-                if conduct.stream.section.auto_start and conduct.stream.session is not None
-            ]
             try:
                 self.spool.append(0, None, [records.Fault(code="storage_full", detail=link.short(detail))])
             except DiskFullError as error:
                 log.error("not even a fault can be recorded: %s", error)  # noqa: TRY400 - no traceback for a full disk
+        self._to_begin += [
+            conduct
+            for conduct in self.conducts.values()
+            if conduct.stream.section.auto_start
+            and conduct.stream.session is not None
+            and conduct not in self._to_begin
+        ]
         for stream in self.streams.values():
             stream.disk_full()
 

@@ -416,6 +416,21 @@ def test_what_found_no_room_for_its_first_record_begins_by_itself_when_there_is(
     assert stream.session is not None
 
 
+def test_what_records_by_itself_begins_also_where_there_is_no_room_to_look_back(
+    hall: tuple[Daemon, FakeClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, clock = hall
+
+    def no_room(*_: object) -> None:
+        raise DiskFullError("the index is behind")
+
+    with monkeypatch.context() as full:
+        full.setattr("recorder.lawful.last_ended", no_room)
+        daemon.careful(daemon._recover)
+    let_pass(daemon, clock, 5)
+    assert daemon.streams["hall"].session is not None
+
+
 def test_what_a_full_disk_ended_begins_again_also_where_somebody_began_another_recording_first(
     hall: tuple[Daemon, FakeClock],
 ) -> None:
