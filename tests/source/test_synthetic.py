@@ -116,9 +116,10 @@ def test_packets_of_a_hardware_encoder_become_a_film() -> None:
     section = SourceSection(kind="picamera2", tracks=["video"], encoder="hardware", key_frame_interval_s=1.0)
     sink = _Sink()
     packets = HardwarePackets(section, sink)
-    start_us = boottime_ns() // 1000 - 1_900_000
+    units = list(_access_units(40, 30))
+    start_us = boottime_ns() // 1000 - 1_900_000  # what was taken long ago is not believed
     asked = []
-    for index, (data, key) in enumerate(_access_units(40, 30)):
+    for index, (data, key) in enumerate(units):
         if packets.put(data, start_us + index * 40_000, keyframe=key):
             asked.append(index)
     assert asked == [25]  # a second after the key frame
