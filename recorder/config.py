@@ -141,6 +141,9 @@ class UplinkSection(Section, frozen=True, kw_only=True):
     """Folder of the uplink's own state."""
     max_rate_bytes_per_s: int | None = None
     keepalive_s: int = 30
+    only_at_unit: bool = False
+    """The broker is reached nowhere but on the unit's own network: hearing from the store again after a while without
+    it is then a sign of the return, from which the hours of a deferral count (R13)."""
 
 
 class VoiceSection(Section, frozen=True, kw_only=True):

@@ -91,7 +91,8 @@ class Daemon:
         if config.voice is not None:
             self.speaker = Speaker(self.streams.values(), spool, clock, agency, self._spoken, self._cued)
         self.recital = Recital(spool, clock)
-        self.declarations = Declarations(spool, clock, agency)
+        only_at_unit = config.uplink is not None and config.uplink.only_at_unit
+        self.declarations = Declarations(spool, clock, agency, only_at_unit=only_at_unit)
         issuers = Issuers([Path(one) for one in config.keys.authority], [Path(one) for one in config.keys.codes])
         self.lens = Lens(issuers, clock)
         self.conducts = {
@@ -252,7 +253,8 @@ class Daemon:
     def _look(self, now_ns: int) -> None:
         self._looked_ns, self._look_due_ns = now_ns, now_ns + LOOK_NS
         try:
-            self.spool.take_receipts()
+            if self.spool.take_receipts().kept:
+                self.declarations.heard_store(self.conducts.values())
         except DiskFullError as error:
             log.warning("receipts wait: %s", error)
         self.spool.collect_garbage()

@@ -22,6 +22,7 @@ from recorder.control import RefusedError
 from recorder.evidence import details as particulars
 from recorder.evidence import records, texts
 from recorder.evidence.details import SessionDetails
+from recorder.lawful import on_this_boot
 from recorder.session import Open
 
 if TYPE_CHECKING:
@@ -50,14 +51,22 @@ UNABLE: Final = (
 """Why something could not be recorded: never a lawful reason."""
 
 
+ABSENT_NS: Final = 1_800_000_000_000
+"""Without a word from the store for so long, the device was away from it."""
+
+
 class Declarations:
     """What is stated to one device.
 
     Every method may raise :class:`recorder.spool.errors.DiskFullError`: there was no room for what had to be signed.
     """
 
-    def __init__(self, spool: Spool, clock: Clock, agency: Policy) -> None:
+    def __init__(self, spool: Spool, clock: Clock, agency: Policy, *, only_at_unit: bool = False) -> None:
+        """Make one; ``only_at_unit`` says that the store is heard nowhere but at the unit."""
         self._spool = spool
+        self._only_at_unit = only_at_unit
+        self._heard_boottime_ns: int | None = None
+        """When the store was heard last."""
         self._clock = clock
         self._agency = agency
         self._due: dict[int, list[tuple[bytes, Body]]] = {}
@@ -147,18 +156,32 @@ class Declarations:
         Raises:
             RefusedError: no deferral is open.
         """
-        every = list(conducts)
         if self._spool.past.deferral() is None:
             raise RefusedError(
                 "deferral",
                 "没有尚未返回的延期移交；移交时限自记录结束时起算。",
                 "No deferral is open: the time for hand-over runs from the end of each recording.",
             )
-        body = records.Return(sign="statement")
+        return self._returned(list(conducts), "statement")
+
+    def heard_store(self, conducts: Iterable[Conduct]) -> None:
+        """New receipts have come: where the store is heard at the unit alone, after an absence that is the return."""
+        now = self._clock.now()
+        before_ns, self._heard_boottime_ns = self._heard_boottime_ns, now.boottime_ns
+        if not self._only_at_unit or self._spool.past.deferral() is None:
+            return
+        (deferred,) = self._spool.past.newest("deferral")
+        # Where nobody knows when the deferral was stated, that was in another boot: the device has been off since.
+        known = [one for one in (before_ns, on_this_boot(deferred, now)) if one is not None]
+        if not known or now.boottime_ns - max(known) >= ABSENT_NS:
+            self._returned(list(conducts), "network")
+
+    def _returned(self, every: list[Conduct], sign: str) -> dict[str, Any]:
+        body = records.Return(sign=sign)
         self._spool.append(0, None, [body])
         covered = self._sign_into(every, body)
         every[0].cue("cue.return.set")
-        log.info("the return is on record, %d sessions to be handed over", len(covered))
+        log.info("the return is on record (%s), %d sessions to be handed over", sign, len(covered))
         return {"sign": body.sign, "hours": self._agency.deferral.hours_after_return, "sessions": covered}
 
     def closed(self, stream: StreamRecorder, session: bytes) -> None:

@@ -89,10 +89,10 @@ def last_ended(spool: Spool, stream: int, now: Instant) -> Ended | None:
     opening = reader.find(closing.body.open_sequence)
     opened = opening.record.body if opening is not None else None
     matter = opened.matter if isinstance(opened, SessionOpen) else None
-    return Ended(closing.session, closing.body.reason, _on_this_boot(closing, now), matter, detail)
+    return Ended(closing.session, closing.body.reason, on_this_boot(closing, now), matter, detail)
 
 
-def _on_this_boot(record: Record, now: Instant) -> int | None:
+def on_this_boot(record: Record, now: Instant) -> int | None:
     """Return when a record was made, on this boot's clock; None where nobody can tell."""
     if record.boot == now.boot:
         return record.boottime_ns

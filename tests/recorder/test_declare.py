@@ -37,7 +37,7 @@ class Desk:
 
     def open(self) -> None:
         bench = self.bench
-        self.declarations = Declarations(bench.spool, bench.clock, self.agency)
+        self.declarations = Declarations(bench.spool, bench.clock, self.agency, only_at_unit=True)
         self.conduct = Conduct(
             bench.stream,
             self.agency,
@@ -152,3 +152,35 @@ def test_an_act_that_is_stated_while_hand_over_is_deferred_is_covered_too(desk: 
     stated = desk.declarations.unable(desk.conduct, "not_carried", STATED)
     assert desk.kinds(bytes.fromhex(str(stated["session"])))[-2:] == ["session-close", "deferral"]
     desk.assert_unmixed()
+
+
+@pytest.mark.rule("R13")
+def test_hearing_from_the_store_after_an_absence_is_the_return_where_it_is_heard_at_the_unit_alone(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path)
+    session = desk.recorded()
+    desk.declarations.heard_store([desk.conduct])
+    desk.declarations.defer([desk.conduct], "remote")
+    # The store receipts the deferral itself: the device has not left yet.
+    desk.bench.clock.advance(5)
+    desk.declarations.heard_store([desk.conduct])
+    assert "return" not in desk.kinds(session)
+    desk.bench.clock.advance(40 * 3600)
+    desk.declarations.heard_store([desk.conduct])
+    assert desk.kinds(session).count("return") == 1
+    (back,) = desk.bench.spool.past.newest("return")
+    assert back.body == records.Return(sign="network")
+    desk.bench.clock.advance(40 * 3600)
+    desk.declarations.heard_store([desk.conduct])
+    assert desk.kinds(session).count("return") == 1
+
+
+def test_hearing_from_the_store_says_nothing_of_a_return_where_it_is_heard_everywhere(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    session = desk.recorded()
+    declarations = Declarations(desk.bench.spool, desk.bench.clock, desk.agency)
+    declarations.defer([desk.conduct], "remote")
+    desk.bench.clock.advance(40 * 3600)
+    declarations.heard_store([desk.conduct])
+    assert "return" not in desk.kinds(session)
