@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3
 # Most tests wait for real processes: a few files at a time, also on two cores.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 STAMP := $(VENV)/.installed
 # What running needs: the broker, the voice, and what PyAudio is built with.
 APT_RUN := ca-certificates espeak-ng gcc mosquitto openssl portaudio19-dev python3-dev python3-venv
