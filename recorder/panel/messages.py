@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from recorder.errors import RecorderError
+from recorder.lines import LineSplitter, LineTooLongError
 from recorder.panel.grammar import GUIDING, TELLING
 
 SOCKET_NAME: Final = "panel.sock"
@@ -82,7 +83,7 @@ class Lines(Generic[M]):
 
     def __init__(self, decoder: msgspec.json.Decoder[M]) -> None:
         self._decoder = decoder
-        self._buffer = bytearray()
+        self._lines = LineSplitter(MAX_LINE_SIZE_BYTES)
 
     def feed(self, data: bytes) -> list[M]:
         """Take the next bytes; return the messages that they complete.
@@ -90,12 +91,10 @@ class Lines(Generic[M]):
         Raises:
             PanelError: too long, or not such a message.
         """
-        self._buffer += data
-        *lines, rest = self._buffer.split(b"\n")
-        if any(len(line) > MAX_LINE_SIZE_BYTES for line in (*lines, rest)):
-            raise PanelError("a line is too long")
-        self._buffer = bytearray(rest)
-        return [self._parse(bytes(line)) for line in lines]
+        try:
+            return [self._parse(line) for line in self._lines.feed(data)]
+        except LineTooLongError as error:
+            raise PanelError(str(error)) from error
 
     def _parse(self, line: bytes) -> M:
         try:
